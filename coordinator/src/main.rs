@@ -1,0 +1,3 @@
+//! The coordination service.
+
+fn main() {}

@@ -1,0 +1,12 @@
+//! Device protocols, card technologies and the messages between agent and coordinator.
+//!
+//! This crate is pure: bytes, values and moments in, bytes, values and moments out. It opens no file, socket or
+//! port, starts no thread, and reads no clock. What it needs of the world is passed in.
+
+#![forbid(unsafe_code)]
+
+pub mod card;
+pub mod fault;
+pub mod link;
+pub mod moment;
+pub mod wire;

@@ -1,0 +1,154 @@
+//! What the job runner asks of an encoder task, and what the task reports.
+
+use encoder_protocols::{
+    card::{CardContents, CardDescription, CardImage, ReadPlan, Uid},
+    wire::{Abilities, ErrorCode, JobError, JobId, Touched},
+};
+
+/// An encoder within this process: its place in the fleet.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct EncoderId(pub usize);
+
+/// What an encoder says of itself once it is open.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct EncoderIdentity {
+    /// The device's model.
+    pub model: Option<String>,
+    /// The device's serial number, where it has one.
+    pub serial: Option<String>,
+    /// The device's firmware, as it prints it.
+    pub firmware: Option<String>,
+    /// What it can do.
+    pub abilities: Abilities,
+}
+
+/// What the job runner asks of an encoder task.
+///
+/// The task polls for cards from [`EncoderCommand::Watch`] on until [`EncoderCommand::Rest`]; the first poll comes at
+/// once. Every operation ends with exactly one [`EncoderEvent::Operation`], also when the encoder goes away in the
+/// middle. While an operation runs no poll is reported.
+#[derive(Clone, Debug)]
+pub enum EncoderCommand {
+    /// Look for cards and report every poll.
+    Watch,
+    /// Look for cards no longer; the field may be switched off.
+    Rest,
+    /// Work on the card that lies there.
+    Operate {
+        /// For which job.
+        job_id: JobId,
+        /// The card that was presented; the task selects it again before anything else.
+        uid: Uid,
+        /// What to do.
+        operation: CardOperation,
+    },
+    /// *Started* is durable: write what was prepared. Comes only after [`OperationResult::Prepared`], for the same job.
+    Commit {
+        /// For which job.
+        job_id: JobId,
+    },
+    /// Give up what the job had prepared, or an operation that has not begun to write. A write goes on to its end.
+    /// Nothing to give up is no error and is not answered.
+    Abort {
+        /// For which job.
+        job_id: JobId,
+    },
+    /// Show people how it went, where the device can.
+    Signal(Signal),
+}
+
+/// What to do with a card.
+#[derive(Clone, Debug)]
+pub enum CardOperation {
+    /// Select the card again, check that the image fits, and authenticate everything the image will need; change
+    /// nothing. Ends with [`OperationResult::Prepared`]; the card then waits for [`EncoderCommand::Commit`] or
+    /// [`EncoderCommand::Abort`].
+    Prepare(CardImage),
+    /// Compare the card with the image; change nothing. Ends with [`OperationResult::Verified`].
+    Verify(CardImage),
+    /// Read. Ends with [`OperationResult::Read`].
+    Read(ReadPlan),
+}
+
+/// Lights and sounds, where the device has any.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Signal {
+    /// A card is awaited.
+    Waiting,
+    /// The card is worked on.
+    Working,
+    /// It is done.
+    Done,
+    /// It failed.
+    Failed,
+    /// All off.
+    Off,
+}
+
+/// What one look for cards found.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Poll {
+    /// No card.
+    Empty,
+    /// One card.
+    Card(CardDescription),
+    /// More than one card.
+    Several,
+}
+
+/// What an encoder task reports.
+#[derive(Clone, Debug)]
+pub enum EncoderEvent {
+    /// The device is open and answered; also after it came back.
+    Ready(EncoderIdentity),
+    /// The device cannot be opened, does not answer, or is gone; the task keeps trying.
+    Fault {
+        /// [`ErrorCode::EncoderNotOnline`] or [`ErrorCode::EncoderCommunicationTimeout`].
+        code: ErrorCode,
+        /// What is wrong and what to do, in words.
+        problem: String,
+    },
+    /// What a poll found.
+    Polled(Poll),
+    /// The write is over and reading back begins; for people to look at.
+    Verifying {
+        /// For which job.
+        job_id: JobId,
+    },
+    /// An operation ended.
+    Operation {
+        /// For which job.
+        job_id: JobId,
+        /// How.
+        result: Result<OperationResult, OperationError>,
+    },
+}
+
+/// How an operation ended well.
+#[derive(Clone, Debug)]
+pub enum OperationResult {
+    /// Everything is authenticated and nothing was changed; the card waits.
+    Prepared,
+    /// The whole image was written and read back.
+    Written,
+    /// The card carries every byte of the image.
+    Verified,
+    /// What was read.
+    Read(CardContents),
+}
+
+/// How an operation failed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OperationError {
+    /// The error as the job reports it, with what it did to the card.
+    pub error: JobError,
+    /// The card left, or another one lies there, before anything changed: a job may go on waiting.
+    pub card_left: bool,
+}
+
+impl OperationError {
+    /// Whether not one byte of any card changed.
+    pub fn is_untouched(&self) -> bool {
+        self.error.touched == Touched::Untouched
+    }
+}

@@ -1,0 +1,10 @@
+//! One task per attached encoder: it owns the port and the driver and does one thing at a time.
+
+mod message;
+mod settings;
+
+pub use message::{
+    CardOperation, EncoderCommand, EncoderEvent, EncoderId, EncoderIdentity, OperationError,
+    OperationResult, Poll, Signal,
+};
+pub use settings::EncoderSettings;

@@ -1,0 +1,7 @@
+//! The service on the front-desk PC: drives the attached card encoders for a coordination service.
+
+#![deny(unsafe_code)]
+
+pub mod clock;
+pub mod encoder;
+pub mod session;

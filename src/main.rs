@@ -1,0 +1,3 @@
+//! The agent: a service on the front-desk PC.
+
+fn main() {}
