@@ -86,3 +86,6 @@ pub trait WireMessage: Serialize + DeserializeOwned {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
