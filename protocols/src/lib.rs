@@ -9,4 +9,5 @@ pub mod card;
 pub mod fault;
 pub mod link;
 pub mod moment;
+pub mod pn532;
 pub mod wire;

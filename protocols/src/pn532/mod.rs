@@ -1,0 +1,4 @@
+//! The NXP PN532 contactless front end on its high-speed serial line (HSU). Sources, tables and quirks are in the
+//! folder's README.
+
+pub mod frame;
