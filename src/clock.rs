@@ -2,12 +2,12 @@
 
 #![allow(clippy::disallowed_methods)]
 
-use std::time::Instant;
-
 use encoder_protocols::moment::Moment;
 use jiff::Timestamp;
+use tokio::time::Instant;
 
-/// Monotonic time and the time of day. Cheap to copy; all copies share one origin.
+/// Monotonic time and the time of day. Cheap to copy; all copies share one origin. In a test whose runtime pauses time
+/// the monotonic part stands and jumps with the runtime's timers.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: Instant,
@@ -32,7 +32,7 @@ impl Clock {
     }
 
     /// A moment as tokio's timers take it.
-    pub fn instant(&self, moment: Moment) -> tokio::time::Instant {
-        tokio::time::Instant::from_std(self.origin + moment.since_origin())
+    pub fn instant(&self, moment: Moment) -> Instant {
+        self.origin + moment.since_origin()
     }
 }

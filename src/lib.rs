@@ -5,3 +5,4 @@
 pub mod clock;
 pub mod encoder;
 pub mod session;
+pub mod transport;
