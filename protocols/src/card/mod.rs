@@ -4,6 +4,7 @@ mod image;
 mod link;
 mod technology;
 mod uid;
+pub mod virtual_card;
 
 pub use image::{
     BlockContents, BlockImage, CandidateKey, CardContents, CardImage, ClassicImage, ClassicKey,
