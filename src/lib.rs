@@ -2,7 +2,9 @@
 
 #![deny(unsafe_code)]
 
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod encoder;
 pub mod session;
 pub mod transport;

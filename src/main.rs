@@ -1,3 +1,7 @@
 //! The agent: a service on the front-desk PC.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    encoder_agent::cli::main()
+}

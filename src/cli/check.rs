@@ -1,0 +1,292 @@
+//! `check`: is the configuration right, and would `run` find what it needs? Opens no connection and no port.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{Exit, Output, SettingsArgs};
+use crate::{
+    config::{CoordinatorSettings, Settings, TokenSetting, parse_token},
+    encoder::EncoderSettings,
+};
+
+/// Check configuration, state directory, token file and ports, and print every finding
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+/// Prints every finding, or `ok`.
+pub(super) fn check(args: &Args, output: &Output) -> Exit {
+    let settings = match args.settings.load() {
+        Ok(settings) => settings,
+        Err(error) => {
+            output.line(error);
+            return Exit::Unusable;
+        }
+    };
+    if let Err(error) = required(&settings) {
+        output.line(error);
+        return Exit::Unusable;
+    }
+    let findings = findings(&settings);
+    for finding in &findings {
+        output.line(finding);
+    }
+    if findings.is_empty() {
+        output.line("ok");
+        Exit::Done
+    } else {
+        Exit::Failed
+    }
+}
+
+fn required(settings: &Settings) -> Result<(), crate::config::ConfigError> {
+    settings.require_state_dir()?;
+    settings.require_coordinator()?;
+    settings.require_encoders()?;
+    Ok(())
+}
+
+fn findings(settings: &Settings) -> Vec<String> {
+    let mut findings = Vec::new();
+    if let Some(directory) = &settings.state_dir {
+        findings.extend(state_dir_finding(directory));
+    }
+    if let Some(coordinator) = &settings.coordinator {
+        findings.extend(coordinator_findings(coordinator));
+    }
+    findings.extend(settings.encoders.iter().filter_map(port_finding));
+    findings.extend(shared_ports(&settings.encoders));
+    findings
+}
+
+/// Writes a file into the directory and takes it away again: permissions alone do not tell about full or
+/// read-only file systems. A directory that is not there yet is made by `run`, so its nearest parent is tried.
+fn state_dir_finding(directory: &Path) -> Option<String> {
+    let existing = directory.ancestors().find(|part| part.exists())?;
+    let probe = existing.join(".encoder-agent-check");
+    let written = fs::write(&probe, b"check").and_then(|()| fs::remove_file(&probe));
+    written.err().map(|error| {
+        format!(
+            "state_dir {}: cannot be written: {error}; it must belong to the user that the agent runs as",
+            directory.display()
+        )
+    })
+}
+
+fn coordinator_findings(coordinator: &CoordinatorSettings) -> Vec<String> {
+    let mut findings = Vec::new();
+    if let TokenSetting::File(path) = &coordinator.token {
+        findings.extend(token_file_finding(path));
+    }
+    if let Some(path) = &coordinator.extra_ca_file {
+        findings.extend(
+            crate::session::read_certificates(path)
+                .err()
+                .map(|error| error.to_string()),
+        );
+    }
+    findings
+}
+
+fn token_file_finding(path: &Path) -> Option<String> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => zeroize::Zeroizing::new(text),
+        Err(error) => {
+            return Some(format!(
+                "token_file {}: cannot be read: {error}; put the agent's token there",
+                path.display()
+            ));
+        }
+    };
+    parse_token(&text).err().map(|problem| {
+        format!(
+            "token_file {}: holds no token: {problem}; put the agent's token there and nothing else",
+            path.display()
+        )
+    })
+}
+
+fn port_finding(encoder: &EncoderSettings) -> Option<String> {
+    let port = encoder.port.display();
+    let problem = port_problem(&encoder.port)?;
+    let remedy = if problem.kind() == io::ErrorKind::NotFound {
+        "no such port; is the encoder plugged in? `encoder-agent devices` lists what is there"
+            .to_owned()
+    } else if problem.kind() == io::ErrorKind::PermissionDenied {
+        "not permitted; add the user that the agent runs as to the group that owns the port (often dialout)"
+            .to_owned()
+    } else {
+        format!("cannot be used: {problem}")
+    };
+    Some(format!(
+        "encoder \"{}\": port {port}: {remedy}",
+        encoder.name
+    ))
+}
+
+/// Whether a device file may be read and written; it is not opened, since that alone moves DTR and RTS.
+#[cfg(unix)]
+fn port_problem(path: &Path) -> Option<io::Error> {
+    use rustix::fs::{Access, access};
+
+    access(path, Access::READ_OK | Access::WRITE_OK)
+        .err()
+        .map(io::Error::from)
+}
+
+/// Whether a port is there; `COM` names live in the device namespace, which has no permissions to ask for.
+#[cfg(not(unix))]
+fn port_problem(path: &Path) -> Option<io::Error> {
+    fs::metadata(Path::new(r"\\.\").join(path)).err()
+}
+
+/// Ports that are written differently and lead to the same device.
+fn shared_ports(encoders: &[EncoderSettings]) -> Vec<String> {
+    let mut seen: BTreeMap<PathBuf, &EncoderSettings> = BTreeMap::new();
+    let mut findings = Vec::new();
+    for encoder in encoders {
+        let Ok(device) = fs::canonicalize(&encoder.port) else {
+            continue;
+        };
+        if let Some(first) = seen.get(&device) {
+            findings.push(format!(
+                "encoders \"{}\" and \"{}\": both ports are {}; give each encoder a port of its own",
+                first.name,
+                encoder.name,
+                device.display()
+            ));
+        } else {
+            seen.insert(device, encoder);
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::*;
+    use crate::config::Layers;
+
+    struct Bench {
+        directory: tempfile::TempDir,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let bench = Self {
+                directory: tempfile::tempdir().unwrap(),
+            };
+            bench.put("port", "");
+            bench.put("token", "agent-token\n");
+            bench
+        }
+
+        fn put(&self, name: &str, text: &str) {
+            fs::write(self.directory.path().join(name), text).unwrap();
+        }
+
+        fn path(&self, name: &str) -> String {
+            self.directory.path().join(name).display().to_string()
+        }
+
+        fn findings(&self, more: &str) -> Vec<String> {
+            let text = format!(
+                "state_dir = \"state/agent\"\n[coordinator]\nurl = \"ws://127.0.0.1:1\"\ntoken_file = \"token\"\n{more}\n\
+                 [[encoder]]\nname = \"One\"\ndriver = \"pn532\"\nport = \"{}\"\n",
+                self.path("port")
+            );
+            let layers = Layers {
+                file: self.directory.path().join("agent.toml"),
+                ..Layers::default()
+            };
+            let settings = Settings::parse(&text, &layers).unwrap();
+            required(&settings).unwrap();
+            findings(&settings)
+        }
+    }
+
+    #[test]
+    fn a_sound_setup_has_no_findings() {
+        let bench = Bench::new();
+        assert_eq!(bench.findings(""), Vec::<String>::new());
+        assert!(!bench.directory.path().join("state").exists());
+    }
+
+    #[test]
+    fn token_files_are_read() {
+        let bench = Bench::new();
+        bench.put("token", " \n");
+        assert_eq!(
+            bench.findings(""),
+            [format!(
+                "token_file {}: holds no token: it is empty; put the agent's token there and nothing else",
+                bench.path("token")
+            )]
+        );
+        fs::remove_file(bench.path("token")).unwrap();
+        assert_eq!(
+            bench.findings(""),
+            [format!(
+                "token_file {}: cannot be read: No such file or directory (os error 2); put the agent's token there",
+                bench.path("token")
+            )]
+        );
+    }
+
+    #[test]
+    fn missing_certificates_are_told() {
+        let bench = Bench::new();
+        let findings = bench.findings("extra_ca_file = \"ca.pem\"");
+        assert!(
+            findings[0].starts_with(&format!("extra_ca_file {}: ", bench.path("ca.pem"))),
+            "{findings:?}"
+        );
+    }
+
+    #[test]
+    fn ports_that_are_missing_or_shared_are_told() {
+        let bench = Bench::new();
+        std::os::unix::fs::symlink(bench.path("port"), bench.path("same")).unwrap();
+        let encoder = |name: &str, port: &str| {
+            format!(
+                "[[encoder]]\nname = \"{name}\"\ndriver = \"pn532\"\nport = \"{}\"",
+                bench.path(port)
+            )
+        };
+        assert_eq!(
+            bench.findings(&encoder("Two", "none")),
+            [format!(
+                "encoder \"Two\": port {}: no such port; is the encoder plugged in? `encoder-agent devices` lists what is there",
+                bench.path("none")
+            )]
+        );
+        let device = fs::canonicalize(bench.path("port")).unwrap();
+        assert_eq!(
+            bench.findings(&encoder("Two", "same")),
+            [format!(
+                "encoders \"Two\" and \"One\": both ports are {}; give each encoder a port of its own",
+                device.display()
+            )]
+        );
+    }
+
+    #[test]
+    fn a_state_directory_that_cannot_be_written_is_told() {
+        let bench = Bench::new();
+        bench.put("state", "a file where a directory is wanted");
+        let findings = bench.findings("");
+        assert!(
+            findings[0].starts_with(&format!(
+                "state_dir {}: cannot be written: ",
+                bench.path("state/agent")
+            )),
+            "{findings:?}"
+        );
+    }
+}

@@ -1,0 +1,93 @@
+//! The command line: one file per command.
+//!
+//! Every command ends with one of three codes: [`Exit::Done`], [`Exit::Failed`] or [`Exit::Unusable`].
+
+mod check;
+mod output;
+mod run;
+mod settings;
+mod tracing;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use output::Output;
+pub use settings::SettingsArgs;
+
+/// Drives the card encoders on a front-desk PC for a coordination service.
+#[derive(Debug, Parser)]
+#[command(name = "encoder-agent", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::Args),
+    Run(run::Args),
+}
+
+/// How a command ended, as its exit code tells.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Exit {
+    /// 0: it did what it was asked.
+    Done,
+    /// 1: it was asked well, but could not do it, or found something wrong.
+    Failed,
+    /// 2: the command line or the configuration cannot be used.
+    Unusable,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Unusable => 2,
+        })
+    }
+}
+
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
+    let output = Output::standard();
+    let exit = match Cli::parse().command {
+        Command::Check(args) => check::check(&args, &output),
+        Command::Run(args) => run::run(&args, &output),
+    };
+    exit.into()
+}
+
+/// The one-threaded runtime that every command with devices or connections uses.
+///
+/// # Errors
+/// The system's error when it grants no event queue.
+pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_promised_spellings_are_understood() {
+        for line in [
+            ["encoder-agent", "run", "--config", "a.toml"],
+            ["encoder-agent", "check", "--config", "a.toml"],
+        ] {
+            Cli::try_parse_from(line).unwrap();
+        }
+    }
+}

@@ -1,0 +1,439 @@
+//! The agent's settings: one TOML file, the environment over it, the command line over both.
+//!
+//! Every key is known: a key that no setting has is refused, and so is a value of the wrong type. The messages say
+//! where the setting stands, what was expected and what came; they never quote a secret.
+//!
+//! - defaults, as the fields below tell them;
+//! - the file given with `--config`;
+//! - environment variables `ENCODER_AGENT__TABLE__KEY`, for example `ENCODER_AGENT__COORDINATOR__URL`;
+//! - `--set table.key=value` on the command line; a token is refused there, since every user of the PC could read it.
+//!
+//! Encoders are listed in the file only. A relative `state_dir`, `token_file` or `extra_ca_file` begins at the
+//! directory of the file.
+
+mod encoder;
+mod error;
+mod secret;
+mod table;
+mod url;
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use config::{Config, Environment, File, FileFormat, Map, Value, ValueKind};
+
+pub use error::{ConfigError, Place};
+pub use secret::{Secret, TokenProblem, parse_token};
+pub use url::{CoordinatorUrl, UrlProblem};
+
+use crate::encoder::EncoderSettings;
+use table::{FROM_COMMAND_LINE, Table};
+
+/// What every environment variable of the agent's settings begins with.
+pub const ENVIRONMENT_PREFIX: &str = "ENCODER_AGENT__";
+
+/// What stands for the dot between table and key in an environment variable.
+pub const ENVIRONMENT_SEPARATOR: &str = "__";
+
+/// Where the configuration is looked for when the command line does not say.
+pub const DEFAULT_FILE: &str = if cfg!(windows) {
+    r"C:\ProgramData\encoder-agent\agent.toml"
+} else {
+    "/etc/encoder-agent/agent.toml"
+};
+
+const ROOT_KEYS: &[&str] = &["state_dir", "coordinator", "encoder", "log"];
+const COORDINATOR_KEYS: &[&str] = &["url", "token", "token_file", "insecure", "extra_ca_file"];
+const LOG_KEYS: &[&str] = &["level", "format"];
+
+/// The agent's settings.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The file that they were read from.
+    pub file: PathBuf,
+    /// `state_dir`: where journal and rotated token are kept. Only `run` needs it.
+    pub state_dir: Option<PathBuf>,
+    /// `[coordinator]`: whom to connect to. Only `run` needs it.
+    pub coordinator: Option<CoordinatorSettings>,
+    /// `[[encoder]]`: the encoders of this PC, in the order of the file.
+    pub encoders: Vec<EncoderSettings>,
+    /// `[log]`: what is logged.
+    pub log: LogSettings,
+}
+
+/// `[coordinator]`: whom to connect to.
+#[derive(Clone, Debug)]
+pub struct CoordinatorSettings {
+    /// `url`: the base URL; the agent adds the path.
+    pub url: CoordinatorUrl,
+    /// `token` or `token_file`.
+    pub token: TokenSetting,
+    /// `extra_ca_file`: a PEM file with certificates to trust besides those of the system.
+    pub extra_ca_file: Option<PathBuf>,
+}
+
+/// Where the token comes from.
+#[derive(Clone, Debug)]
+pub enum TokenSetting {
+    /// `token`: it stands in the settings.
+    Text(Secret),
+    /// `token_file`: it is read from a file before every connection.
+    File(PathBuf),
+}
+
+/// `[log]`: what is logged, on standard error.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct LogSettings {
+    /// `level`, `info` unless said otherwise; the environment variable `RUST_LOG` wins over it.
+    pub level: LogLevel,
+    /// `format`, `text` unless said otherwise.
+    pub format: LogFormat,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum LogLevel {
+    /// What needs a person.
+    Error,
+    /// And what may soon need one.
+    Warn,
+    /// And what happened.
+    #[default]
+    Info,
+    /// And why.
+    Debug,
+    /// And every frame's kind and length.
+    Trace,
+}
+
+impl LogLevel {
+    /// The level's name, as the settings spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where settings come from besides their defaults.
+#[derive(Clone, Debug, Default)]
+pub struct Layers {
+    /// The TOML file.
+    pub file: PathBuf,
+    /// The process's environment, as far as it may matter.
+    pub environment: Vec<(OsString, OsString)>,
+    /// `KEY=VALUE` texts of the command line.
+    pub overrides: Vec<String>,
+}
+
+impl Settings {
+    /// Reads and checks all layers. Opens no port and no connection.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first thing that is wrong.
+    pub fn load(layers: &Layers) -> Result<Self, ConfigError> {
+        let text =
+            std::fs::read_to_string(&layers.file).map_err(|error| ConfigError::Unreadable {
+                file: layers.file.clone(),
+                problem: error.to_string(),
+            })?;
+        Self::parse(&text, layers)
+    }
+
+    /// Checks all layers, the file's text given.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first thing that is wrong.
+    pub fn parse(text: &str, layers: &Layers) -> Result<Self, ConfigError> {
+        let file = layers.file.as_path();
+        let root = Table::new(file, "", merge(text, layers)?, ROOT_KEYS)?;
+        let encoders = encoder::read_all(&root)?;
+        Ok(Self {
+            file: layers.file.clone(),
+            state_dir: directory_path(&root, "state_dir", file, STATE_DIR_EXPECTED)?,
+            coordinator: root
+                .table("coordinator", COORDINATOR_KEYS)?
+                .map(|table| coordinator(&table, file))
+                .transpose()?,
+            encoders,
+            log: root
+                .table("log", LOG_KEYS)?
+                .map_or(Ok(LogSettings::default()), |table| log(&table))?,
+        })
+    }
+
+    /// The state directory, for the commands that cannot do without.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`] when there is none.
+    pub fn require_state_dir(&self) -> Result<&Path, ConfigError> {
+        self.state_dir
+            .as_deref()
+            .ok_or_else(|| self.missing("state_dir", STATE_DIR_EXPECTED))
+    }
+
+    /// The coordinator, for the commands that cannot do without.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`] when there is none.
+    pub fn require_coordinator(&self) -> Result<&CoordinatorSettings, ConfigError> {
+        self.coordinator.as_ref().ok_or_else(|| {
+            self.missing(
+                "coordinator",
+                "a table [coordinator] with `url` and `token_file`",
+            )
+        })
+    }
+
+    /// The encoders, for the commands that cannot do without.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`] when there is none.
+    pub fn require_encoders(&self) -> Result<&[EncoderSettings], ConfigError> {
+        if self.encoders.is_empty() {
+            return Err(self.missing(
+                "encoder",
+                "at least one table [[encoder]] with `name`, `driver` and `port`",
+            ));
+        }
+        Ok(&self.encoders)
+    }
+
+    fn missing(&self, key: &str, expected: &'static str) -> ConfigError {
+        ConfigError::Missing {
+            place: Place::File {
+                file: self.file.clone(),
+                key: key.to_owned(),
+            },
+            expected,
+        }
+    }
+}
+
+const STATE_DIR_EXPECTED: &str = "the path of a directory such as \"/var/lib/encoder-agent\"";
+const URL_EXPECTED: &str = "the coordinator's base url such as \"wss://keys.example.com\"";
+const TOKEN_EXPECTED: &str = "the agent's token as a text";
+
+/// Lays file, environment and command line over each other.
+fn merge(text: &str, layers: &Layers) -> Result<Value, ConfigError> {
+    let mut builder = Config::builder()
+        .add_source(File::from_str(text, FileFormat::Toml))
+        .add_source(environment(layers)?);
+    for (key, value) in overrides(layers)? {
+        let origin = FROM_COMMAND_LINE.to_owned();
+        builder = builder
+            .set_override(key, Value::new(Some(&origin), ValueKind::String(value)))
+            .map_err(|_| ConfigError::BadOverride)?;
+    }
+    match builder.build() {
+        Ok(merged) => Ok(merged.cache),
+        Err(config::ConfigError::FileParse { cause, .. }) => {
+            Err(not_toml(text, &layers.file, cause.as_ref()))
+        }
+        Err(_) => Err(ConfigError::Layers {
+            file: layers.file.clone(),
+        }),
+    }
+}
+
+fn environment(layers: &Layers) -> Result<Environment, ConfigError> {
+    let mut variables = Map::new();
+    for (name, value) in &layers.environment {
+        let Some(name) = name.to_str() else { continue };
+        let Some(key) = name.strip_prefix(ENVIRONMENT_PREFIX) else {
+            continue;
+        };
+        let key = key.to_lowercase().replace(ENVIRONMENT_SEPARATOR, ".");
+        let Some(value) = value.to_str() else {
+            return Err(ConfigError::WrongType {
+                place: Place::Environment { key },
+                expected: "a text in UTF-8".to_owned(),
+                came: "other bytes".to_owned(),
+            });
+        };
+        variables.insert(key, value.to_owned());
+    }
+    Ok(Environment::default()
+        .separator(".")
+        .source(Some(variables)))
+}
+
+fn overrides(layers: &Layers) -> Result<BTreeMap<String, String>, ConfigError> {
+    let mut found = BTreeMap::new();
+    for text in &layers.overrides {
+        let (key, value) = text.split_once('=').ok_or(ConfigError::BadOverride)?;
+        if key.is_empty() {
+            return Err(ConfigError::BadOverride);
+        }
+        if key == "coordinator.token" {
+            return Err(ConfigError::BadValue {
+                place: Place::CommandLine {
+                    key: key.to_owned(),
+                },
+                problem: "a token on the command line can be read by every user of this PC"
+                    .to_owned(),
+                remedy: "use coordinator.token_file".to_owned(),
+            });
+        }
+        found.insert(key.to_owned(), value.to_owned());
+    }
+    Ok(found)
+}
+
+/// Tells line and column but never the line itself: it may hold a token.
+fn not_toml(text: &str, file: &Path, cause: &(dyn std::error::Error + 'static)) -> ConfigError {
+    let parsed = cause.downcast_ref::<toml::de::Error>();
+    let offset = parsed
+        .and_then(|error| error.span())
+        .map_or(0, |span| span.start);
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let problem = match parsed {
+        Some(error) => error
+            .message()
+            .lines()
+            .next()
+            .unwrap_or("malformed")
+            .to_owned(),
+        None => "a value is out of range".to_owned(),
+    };
+    ConfigError::NotToml {
+        file: file.to_owned(),
+        line: before.matches('\n').count() + 1,
+        column: before
+            .get(line_start..)
+            .map_or(0, |part| part.chars().count())
+            + 1,
+        problem,
+    }
+}
+
+fn coordinator(table: &Table<'_>, file: &Path) -> Result<CoordinatorSettings, ConfigError> {
+    let text = table
+        .text("url", URL_EXPECTED)?
+        .ok_or_else(|| table.missing("url", URL_EXPECTED))?;
+    let url = CoordinatorUrl::parse(&text).map_err(|problem| {
+        table.bad(
+            "url",
+            problem.to_string(),
+            format!("expected {URL_EXPECTED}"),
+        )
+    })?;
+    let insecure = table.boolean("insecure")?.unwrap_or(false);
+    if !url.is_secure() && !url.is_loopback() && !insecure {
+        return Err(table.bad(
+            "url",
+            format!(
+                "{url} is not encrypted, and {} is another machine",
+                url.host()
+            ),
+            "use wss:// or https://, or set coordinator.insecure = true if the network is trusted",
+        ));
+    }
+    Ok(CoordinatorSettings {
+        url,
+        token: token(table, file)?,
+        extra_ca_file: directory_path(
+            table,
+            "extra_ca_file",
+            file,
+            "the path of a PEM file with certificates",
+        )?,
+    })
+}
+
+fn token(table: &Table<'_>, file: &Path) -> Result<TokenSetting, ConfigError> {
+    let text = table.text("token", TOKEN_EXPECTED)?.map(Secret::new);
+    let token_file = directory_path(table, "token_file", file, "the path of a file")?;
+    match (text, token_file) {
+        (Some(_), Some(_)) => Err(table.bad(
+            "token",
+            "`token` and `token_file` are both given",
+            "keep one of them",
+        )),
+        (None, Some(path)) => Ok(TokenSetting::File(path)),
+        (Some(text), None) => {
+            parse_token(text.expose())
+                .map(TokenSetting::Text)
+                .map_err(|problem| {
+                    table.bad(
+                        "token",
+                        format!("cannot be a token: {problem}"),
+                        "copy the token as the coordinator printed it",
+                    )
+                })
+        }
+        (None, None) => Err(table.missing(
+            "token_file",
+            "`token_file` with the path of a file that holds the token, or `token`",
+        )),
+    }
+}
+
+/// A key's path; a relative one begins at the directory of the configuration file.
+fn directory_path(
+    table: &Table<'_>,
+    key: &str,
+    file: &Path,
+    expected: &'static str,
+) -> Result<Option<PathBuf>, ConfigError> {
+    let Some(text) = table.text(key, expected)? else {
+        return Ok(None);
+    };
+    if text.is_empty() {
+        return Err(table.bad(key, "is empty", format!("expected {expected}")));
+    }
+    let directory = file.parent().unwrap_or(Path::new(""));
+    Ok(Some(directory.join(text)))
+}
+
+fn log(table: &Table<'_>) -> Result<LogSettings, ConfigError> {
+    const LEVELS: &str = "one of error, warn, info, debug and trace";
+    const FORMATS: &str = "text or json";
+    let level = match table.text("level", LEVELS)?.as_deref() {
+        None | Some("info") => LogLevel::Info,
+        Some("error") => LogLevel::Error,
+        Some("warn") => LogLevel::Warn,
+        Some("debug") => LogLevel::Debug,
+        Some("trace") => LogLevel::Trace,
+        Some(other) => {
+            return Err(table.bad(
+                "level",
+                format!("got \"{other}\""),
+                format!("expected {LEVELS}"),
+            ));
+        }
+    };
+    let format = match table.text("format", FORMATS)?.as_deref() {
+        None | Some("text") => LogFormat::Text,
+        Some("json") => LogFormat::Json,
+        Some(other) => {
+            return Err(table.bad(
+                "format",
+                format!("got \"{other}\""),
+                format!("expected {FORMATS}"),
+            ));
+        }
+    };
+    Ok(LogSettings { level, format })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,393 @@
+use super::*;
+
+const LEAST: &str = r#"
+state_dir = "/var/lib/encoder-agent"
+[coordinator]
+url = "ws://127.0.0.1:8480"
+token = "agent-token"
+[[encoder]]
+name = "Front Desk"
+driver = "pn532"
+port = "/dev/ttyUSB0"
+"#;
+
+fn layers() -> Layers {
+    Layers {
+        file: PathBuf::from("/etc/a.toml"),
+        ..Layers::default()
+    }
+}
+
+fn with_environment(name: &str, value: &str) -> Layers {
+    Layers {
+        environment: vec![
+            (OsString::from("PATH"), OsString::from("/bin")),
+            (OsString::from(name), OsString::from(value)),
+        ],
+        ..layers()
+    }
+}
+
+fn with_override(text: &str) -> Layers {
+    Layers {
+        overrides: vec![text.to_owned()],
+        ..layers()
+    }
+}
+
+fn message(text: &str) -> String {
+    Settings::parse(text, &layers()).unwrap_err().to_string()
+}
+
+fn edited(from: &str, to: &str) -> String {
+    assert!(LEAST.contains(from), "{from}");
+    LEAST.replace(from, to)
+}
+
+fn token(settings: &Settings) -> String {
+    match &settings.coordinator.as_ref().unwrap().token {
+        TokenSetting::Text(secret) => secret.expose().to_owned(),
+        TokenSetting::File(path) => panic!("a file: {}", path.display()),
+    }
+}
+
+#[test]
+fn the_least_file_gets_every_default() {
+    let settings = Settings::parse(LEAST, &layers()).unwrap();
+    assert_eq!(
+        settings.require_state_dir().unwrap(),
+        Path::new("/var/lib/encoder-agent")
+    );
+    assert_eq!(
+        settings.require_coordinator().unwrap().url.to_string(),
+        "ws://127.0.0.1:8480"
+    );
+    assert_eq!(token(&settings), "agent-token");
+    assert_eq!(settings.log, LogSettings::default());
+    assert_eq!(
+        settings.require_encoders().unwrap(),
+        [EncoderSettings {
+            key: encoder_protocols::wire::EncoderKey("port:/dev/ttyUSB0".to_owned()),
+            key_scope: encoder_protocols::wire::KeyScope::Agent,
+            name: "Front Desk".to_owned(),
+            driver: "pn532".to_owned(),
+            port: PathBuf::from("/dev/ttyUSB0"),
+            baud: None,
+            dtr: None,
+            rts: None,
+            lift_between_cards: true,
+            allow_irreversible: false,
+            poll_interval: std::time::Duration::from_millis(200),
+            simulated: false,
+        }]
+    );
+}
+
+#[test]
+fn the_sample_file_is_accepted() {
+    let sample = include_str!("../../systemd/agent.toml");
+    let settings = Settings::parse(sample, &layers()).unwrap();
+    assert_eq!(settings.encoders.len(), 1);
+    let keys = [ROOT_KEYS, COORDINATOR_KEYS, LOG_KEYS, encoder::KEYS].concat();
+    for key in keys {
+        assert!(sample.contains(key), "the sample does not show `{key}`");
+    }
+    let everything = sample.replace("#= ", "");
+    Settings::parse(&everything, &layers()).unwrap();
+}
+
+#[test]
+fn environment_wins_over_file_and_command_line_over_both() {
+    let environment = with_environment("ENCODER_AGENT__LOG__LEVEL", "debug");
+    assert_eq!(
+        Settings::parse(LEAST, &environment).unwrap().log.level,
+        LogLevel::Debug
+    );
+    let both = Layers {
+        overrides: vec!["log.level=trace".to_owned()],
+        ..environment
+    };
+    assert_eq!(
+        Settings::parse(LEAST, &both).unwrap().log.level,
+        LogLevel::Trace
+    );
+}
+
+#[test]
+fn a_token_of_digits_in_the_environment_stays_a_text() {
+    let layers = with_environment("ENCODER_AGENT__COORDINATOR__TOKEN", "12345");
+    assert_eq!(token(&Settings::parse(LEAST, &layers).unwrap()), "12345");
+}
+
+#[test]
+fn text_layers_give_booleans() {
+    let text = edited("ws://127.0.0.1:8480", "ws://keys.example:8480");
+    let layers = with_environment("ENCODER_AGENT__COORDINATOR__INSECURE", "true");
+    Settings::parse(&text, &layers).unwrap();
+    let layers = with_environment("ENCODER_AGENT__COORDINATOR__INSECURE", "yes");
+    assert_eq!(
+        Settings::parse(&text, &layers).unwrap_err().to_string(),
+        "environment variable ENCODER_AGENT__COORDINATOR__INSECURE: expected true or false, got `yes`"
+    );
+}
+
+#[test]
+fn relative_paths_begin_at_the_file() {
+    let text = edited("token = \"agent-token\"", "token_file = \"token\"");
+    let settings = Settings::parse(&text, &layers()).unwrap();
+    match &settings.coordinator.unwrap().token {
+        TokenSetting::File(path) => assert_eq!(path, Path::new("/etc/token")),
+        TokenSetting::Text(_) => panic!("a text"),
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("none.toml");
+    let error = Settings::load(&Layers {
+        file: file.clone(),
+        ..Layers::default()
+    })
+    .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "{}: cannot read the configuration: No such file or directory (os error 2); give its path with --config FILE",
+            file.display()
+        )
+    );
+}
+
+#[test]
+fn unknown_keys_are_refused_with_the_nearest_known_one() {
+    for (from, to, expected) in [
+        (
+            "state_dir",
+            "state_dirs",
+            "/etc/a.toml: `state_dirs`: unknown key; did you mean `state_dir`?",
+        ),
+        (
+            "url =",
+            "uri =",
+            "/etc/a.toml: `coordinator.uri`: unknown key; did you mean `url`?",
+        ),
+        (
+            "port = \"/dev/ttyUSB0\"",
+            "port = \"/dev/ttyUSB0\"\nlift_between_card = false",
+            "/etc/a.toml: `encoder[0].lift_between_card`: unknown key; did you mean `lift_between_cards`?",
+        ),
+        (
+            "[coordinator]",
+            "[tls]\n[coordinator]",
+            "/etc/a.toml: `tls`: unknown key; known here: state_dir, coordinator, encoder, log",
+        ),
+    ] {
+        assert_eq!(message(&edited(from, to)), expected);
+    }
+    assert_eq!(
+        Settings::parse(
+            LEAST,
+            &with_environment("ENCODER_AGENT__LOG__LEVL", "debug")
+        )
+        .unwrap_err()
+        .to_string(),
+        "environment variable ENCODER_AGENT__LOG__LEVL: unknown key; did you mean `level`?"
+    );
+    assert_eq!(
+        Settings::parse(LEAST, &with_override("log.levl=debug"))
+            .unwrap_err()
+            .to_string(),
+        "--set log.levl: unknown key; did you mean `level`?"
+    );
+}
+
+#[test]
+fn wrong_types_are_refused() {
+    for (from, to, expected) in [
+        (
+            "state_dir = \"/var/lib/encoder-agent\"",
+            "state_dir = 3",
+            "/etc/a.toml: `state_dir`: expected the path of a directory such as \"/var/lib/encoder-agent\", got a whole number",
+        ),
+        (
+            "token = \"agent-token\"",
+            "token = 7777",
+            "/etc/a.toml: `coordinator.token`: expected the agent's token as a text, got a whole number",
+        ),
+        (
+            "port = \"/dev/ttyUSB0\"",
+            "port = \"/dev/ttyUSB0\"\nbaud = \"fast\"",
+            "/etc/a.toml: `encoder[0].baud`: expected a whole number from 1200 to 4000000 baud, got \"fast\"",
+        ),
+        (
+            "port = \"/dev/ttyUSB0\"",
+            "port = \"/dev/ttyUSB0\"\nbaud = -1",
+            "/etc/a.toml: `encoder[0].baud`: expected a whole number from 1200 to 4000000 baud, got -1",
+        ),
+        (
+            "port = \"/dev/ttyUSB0\"",
+            "port = \"/dev/ttyUSB0\"\ndtr = \"true\"",
+            "/etc/a.toml: `encoder[0].dtr`: expected true or false, got \"true\"",
+        ),
+        (
+            "[[encoder]]",
+            "[encoder]",
+            "/etc/a.toml: `encoder`: expected a list of tables, each written [[encoder]] in the file, got a table",
+        ),
+    ] {
+        assert_eq!(message(&edited(from, to)), expected);
+    }
+    assert_eq!(
+        message("coordinator = 5"),
+        "/etc/a.toml: `coordinator`: expected a table, written [coordinator], got a whole number"
+    );
+}
+
+#[test]
+fn encoders_cannot_come_from_the_environment() {
+    let text = "state_dir = \"/x\"";
+    let layers = with_environment("ENCODER_AGENT__ENCODER__NAME", "Front Desk");
+    assert_eq!(
+        Settings::parse(text, &layers).unwrap_err().to_string(),
+        "/etc/a.toml: `encoder`: expected a list of tables, each written [[encoder]] in the file, got a table"
+    );
+}
+
+#[test]
+fn bad_values_are_refused() {
+    let twice =
+        format!("{LEAST}[[encoder]]\nname = \"NAME\"\ndriver = \"pn532\"\nport = \"PORT\"\n");
+    for (text, expected) in [
+        (
+            edited("ws://127.0.0.1:8480", "127.0.0.1:8480"),
+            "/etc/a.toml: `coordinator.url`: its scheme is none of ws, wss, http and https; expected the coordinator's base url such as \"wss://keys.example.com\"",
+        ),
+        (
+            edited("ws://127.0.0.1:8480", "http://keys.example"),
+            "/etc/a.toml: `coordinator.url`: ws://keys.example:80 is not encrypted, and keys.example is another machine; use wss:// or https://, or set coordinator.insecure = true if the network is trusted",
+        ),
+        (
+            edited("\"agent-token\"", "\"\""),
+            "/etc/a.toml: `coordinator.token`: cannot be a token: it is empty; copy the token as the coordinator printed it",
+        ),
+        (
+            edited("token = ", "token_file = \"/t\"\ntoken = "),
+            "/etc/a.toml: `coordinator.token`: `token` and `token_file` are both given; keep one of them",
+        ),
+        (
+            edited("token = \"agent-token\"", ""),
+            "/etc/a.toml: `coordinator.token_file`: missing; expected `token_file` with the path of a file that holds the token, or `token`",
+        ),
+        (
+            edited("url = \"ws://127.0.0.1:8480\"", ""),
+            "/etc/a.toml: `coordinator.url`: missing; expected the coordinator's base url such as \"wss://keys.example.com\"",
+        ),
+        (
+            twice
+                .replace("NAME", "front desk")
+                .replace("PORT", "/dev/ttyUSB1"),
+            "/etc/a.toml: `encoder[1].name`: \"front desk\" is the name of encoder[0] too; give each encoder a name of its own",
+        ),
+        (
+            twice.replace("NAME", "Bar").replace("PORT", "/dev/ttyUSB0"),
+            "/etc/a.toml: `encoder[1].port`: /dev/ttyUSB0 is the port of encoder[0] too; give each encoder a port of its own",
+        ),
+        (
+            edited("\"pn532\"", "\"pn533\""),
+            "/etc/a.toml: `encoder[0].driver`: no driver is called \"pn533\"; expected one of: pn532",
+        ),
+        (
+            edited("name = \"Front Desk\"", ""),
+            "/etc/a.toml: `encoder[0].name`: missing; expected a name for people such as \"Front Desk\"",
+        ),
+        (
+            edited("\"Front Desk\"", "\" \""),
+            "/etc/a.toml: `encoder[0].name`: is empty; expected a name for people such as \"Front Desk\"",
+        ),
+        (
+            format!("{LEAST}[log]\nlevel = \"loud\""),
+            "/etc/a.toml: `log.level`: got \"loud\"; expected one of error, warn, info, debug and trace",
+        ),
+        (
+            format!("{LEAST}[log]\nformat = \"xml\""),
+            "/etc/a.toml: `log.format`: got \"xml\"; expected text or json",
+        ),
+    ] {
+        assert_eq!(message(&text), expected);
+    }
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_told_by_line_and_never_quoted() {
+    let text = "state_dir = \"/x\"\n[coordinator]\ntoken = \"top-secret\n";
+    let message = message(text);
+    assert!(
+        message.starts_with("/etc/a.toml: line 3, column "),
+        "{message}"
+    );
+    assert!(!message.contains("top-secret"), "{message}");
+}
+
+#[test]
+fn a_token_on_the_command_line_is_refused_and_not_quoted() {
+    let error = Settings::parse(LEAST, &with_override("coordinator.token=top-secret")).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "--set coordinator.token: a token on the command line can be read by every user of this PC; use coordinator.token_file"
+    );
+}
+
+#[test]
+fn an_override_without_a_value_is_refused() {
+    for text in ["log.level", "=debug", ""] {
+        assert_eq!(
+            Settings::parse(LEAST, &with_override(text)).unwrap_err(),
+            ConfigError::BadOverride
+        );
+    }
+}
+
+#[test]
+fn what_a_command_needs_is_asked_for() {
+    let settings = Settings::parse("", &layers()).unwrap();
+    for (error, expected) in [
+        (
+            settings.require_state_dir().unwrap_err(),
+            "/etc/a.toml: `state_dir`: missing; expected the path of a directory such as \"/var/lib/encoder-agent\"",
+        ),
+        (
+            settings.require_coordinator().unwrap_err(),
+            "/etc/a.toml: `coordinator`: missing; expected a table [coordinator] with `url` and `token_file`",
+        ),
+        (
+            settings.require_encoders().unwrap_err(),
+            "/etc/a.toml: `encoder`: missing; expected at least one table [[encoder]] with `name`, `driver` and `port`",
+        ),
+    ] {
+        assert_eq!(error.to_string(), expected);
+    }
+}
+
+#[test]
+fn settings_do_not_show_the_token() {
+    let settings = Settings::parse(LEAST, &layers()).unwrap();
+    assert!(!format!("{settings:?}").contains("agent-token"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_no_text_is_refused_and_not_quoted() {
+    use std::os::unix::ffi::OsStringExt;
+    let layers = Layers {
+        environment: vec![(
+            OsString::from("ENCODER_AGENT__COORDINATOR__TOKEN"),
+            OsString::from_vec(b"secret\xff".to_vec()),
+        )],
+        ..layers()
+    };
+    assert_eq!(
+        Settings::parse(LEAST, &layers).unwrap_err().to_string(),
+        "environment variable ENCODER_AGENT__COORDINATOR__TOKEN: expected a text in UTF-8, got other bytes"
+    );
+}
