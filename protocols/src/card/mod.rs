@@ -1,6 +1,7 @@
 //! Card technologies, apart from the readers that hold the cards.
 
 mod image;
+pub mod key_record;
 mod link;
 mod technology;
 mod uid;

@@ -1,5 +1,7 @@
 //! The card technologies that are told apart.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::Uid;
@@ -39,6 +41,45 @@ pub enum Technology {
     Unknown,
 }
 
+impl Technology {
+    /// The bytes of user data that an image could fill: data blocks or user pages, neither keys nor locks nor the
+    /// manufacturer's block. 0 for a technology that no image is made for.
+    pub const fn capacity(self) -> u32 {
+        match self {
+            Self::MifareClassicMini => 224,
+            Self::MifareClassic1k => 752,
+            Self::MifareClassic4k => 3440,
+            Self::Ultralight | Self::UltralightEv1Ul11 => 48,
+            Self::UltralightEv1Ul21 => 128,
+            Self::UltralightC | Self::Ntag213 => 144,
+            Self::Ntag215 => 504,
+            Self::Ntag216 => 888,
+            Self::Desfire | Self::IsoDep | Self::Unknown => 0,
+        }
+    }
+}
+
+impl fmt::Display for Technology {
+    /// The name that the vendor prints on it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MifareClassicMini => "MIFARE Classic Mini",
+            Self::MifareClassic1k => "MIFARE Classic 1K",
+            Self::MifareClassic4k => "MIFARE Classic 4K",
+            Self::Ultralight => "MIFARE Ultralight",
+            Self::UltralightC => "MIFARE Ultralight C",
+            Self::UltralightEv1Ul11 => "MIFARE Ultralight EV1 (MF0UL11)",
+            Self::UltralightEv1Ul21 => "MIFARE Ultralight EV1 (MF0UL21)",
+            Self::Ntag213 => "NTAG213",
+            Self::Ntag215 => "NTAG215",
+            Self::Ntag216 => "NTAG216",
+            Self::Desfire => "MIFARE DESFire",
+            Self::IsoDep => "ISO/IEC 14443-4 card",
+            Self::Unknown => "card of an unknown technology",
+        })
+    }
+}
+
 /// A card that lies on an encoder.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct CardDescription {
@@ -51,6 +92,15 @@ pub struct CardDescription {
 }
 
 impl CardDescription {
+    /// A card of `technology` with `uid`.
+    pub const fn new(technology: Technology, uid: Uid) -> Self {
+        Self {
+            technology,
+            uid: Some(uid),
+            capacity: technology.capacity(),
+        }
+    }
+
     /// The number that the API prints for this card: the UID in lower-case hex; none for a random UID.
     pub fn card_number(&self) -> Option<String> {
         self.uid
