@@ -1,4 +1,7 @@
 //! The NXP PN532 contactless front end on its high-speed serial line (HSU). Sources, tables and quirks are in the
 //! folder's README.
 
+pub mod command;
 pub mod frame;
+pub mod link;
+pub mod status;
