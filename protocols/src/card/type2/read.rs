@@ -1,0 +1,97 @@
+//! Reading pages.
+
+use super::{
+    geometry::Geometry,
+    guard::{Guard, Intent},
+    session::{Opening, Session},
+};
+use crate::card::{CardContents, CardError, CardLink, Type2Read};
+
+/// Reads the planned pages, as far as the card allows.
+pub(in crate::card) async fn read<L: CardLink>(
+    link: &mut L,
+    plan: &Type2Read,
+) -> Result<CardContents, CardError> {
+    let geometry = Geometry::of(link.card().technology)?;
+    let mut session = Session::new(link, geometry, None);
+    let last_page = plan.last_page.min(geometry.pages - 1);
+    let guard = open(&mut session, plan, last_page).await?;
+    Ok(CardContents::Type2 {
+        first_page: plan.first_page,
+        data: match guard {
+            Some(guard) => {
+                read_unprotected(&mut session, plan.first_page, last_page, guard).await?
+            }
+            None => read_on(&mut session, plan.first_page, last_page).await?,
+        },
+    })
+}
+
+/// Opens the card if a password does it; otherwise tells what keeps it shut.
+async fn open<L: CardLink>(
+    session: &mut Session<'_, L>,
+    plan: &Type2Read,
+    last_page: u8,
+) -> Result<Option<Guard>, CardError> {
+    let opening = Opening {
+        intent: Intent::Read,
+        last_page,
+        passwords: &plan.passwords,
+        allow_irreversible: false,
+    };
+    match session.unlock(&opening).await {
+        Ok(_) => Ok(None),
+        Err(CardError::NoPassword { .. } | CardError::TriesLimited { .. }) => {
+            session.guard().await.map(Some)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads what lies before the protected pages. A `READ` that runs into them brings the first pages of the card instead, so
+/// where it is unknown where they begin, only the first page of each answer is taken.
+async fn read_unprotected<L: CardLink>(
+    session: &mut Session<'_, L>,
+    first: u8,
+    last: u8,
+    guard: Guard,
+) -> Result<Vec<u8>, CardError> {
+    let first_protected = match guard {
+        Guard::Password(configuration) => configuration.first_page(),
+        Guard::TripleDes { first_page, .. } => first_page,
+        Guard::Hidden => return read_singly(session, first, last).await,
+        Guard::Absent => u8::MAX,
+    };
+    match first_protected.checked_sub(1) {
+        Some(end) => read_on(session, first, last.min(end)).await,
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Reads until the card refuses.
+async fn read_on<L: CardLink>(
+    session: &mut Session<'_, L>,
+    first: u8,
+    last: u8,
+) -> Result<Vec<u8>, CardError> {
+    match session.read_pages(first, last).await {
+        Err(CardError::Unreadable { .. }) => read_singly(session, first, last).await,
+        read => read,
+    }
+}
+
+async fn read_singly<L: CardLink>(
+    session: &mut Session<'_, L>,
+    first: u8,
+    last: u8,
+) -> Result<Vec<u8>, CardError> {
+    let mut data = Vec::new();
+    for page in first..=last {
+        match session.read(page).await {
+            Ok(read) => data.extend(read.iter().take(4)),
+            Err(CardError::Unreadable { .. }) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(data)
+}
