@@ -5,3 +5,6 @@ pub mod command;
 pub mod frame;
 pub mod link;
 pub mod status;
+
+#[cfg(test)]
+mod tests;
