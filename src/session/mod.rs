@@ -1,7 +1,15 @@
-//! The websocket conversation with the coordinator.
+//! The websocket conversation with the coordinator: a pure state machine, the socket, and the task that joins them.
 
+mod backoff;
+mod error;
+mod machine;
 mod message;
+mod retry_after;
+mod socket;
+mod task;
 mod tls;
+mod token;
 
 pub use message::{Outgoing, SessionEvent};
+pub use task::Session;
 pub use tls::{TlsSetupError, read_certificates};

@@ -1,8 +1,16 @@
 //! Encryption of the road to the coordinator: rustls with the system's own trust.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use rustls::pki_types::{CertificateDer, pem::PemObject};
+use rustls::{
+    ClientConfig,
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
+};
+use rustls_platform_verifier::Verifier;
 
 /// Why encrypted connections cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +23,14 @@ pub enum TlsSetupError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The system's trust cannot be used.
+    #[error(
+        "cannot use the system's trusted certificates: {0}; install the system's CA certificates (ca-certificates)"
+    )]
+    SystemTrust(#[from] rustls::Error),
+    /// The host cannot stand in a certificate.
+    #[error("`{0}` is no host name that a certificate could carry; check `coordinator.url`")]
+    HostName(String),
 }
 
 /// Reads the certificates of a PEM file.
@@ -33,6 +49,42 @@ pub fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Tl
         return Err(failed("it holds no certificate".to_owned()));
     }
     Ok(certificates)
+}
+
+/// The client side of TLS: the system's trust, and the certificates of `extra_ca_file` besides.
+///
+/// # Errors
+/// [`TlsSetupError`] when the file or the system's trust cannot be used.
+pub(super) fn client_config(
+    extra_ca_file: Option<&Path>,
+) -> Result<Arc<ClientConfig>, TlsSetupError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = verifier(extra_ca_file, Arc::clone(&provider))?;
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// The name that the coordinator's certificate must carry.
+///
+/// # Errors
+/// [`TlsSetupError::HostName`] when it is neither a DNS name nor an address.
+pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, TlsSetupError> {
+    ServerName::try_from(host.to_owned()).map_err(|_| TlsSetupError::HostName(host.to_owned()))
+}
+
+fn verifier(
+    extra_ca_file: Option<&Path>,
+    provider: Arc<CryptoProvider>,
+) -> Result<Verifier, TlsSetupError> {
+    let verifier = match extra_ca_file {
+        Some(file) => Verifier::new_with_extra_roots(read_certificates(file)?, provider)?,
+        None => Verifier::new(provider)?,
+    };
+    Ok(verifier)
 }
 
 #[cfg(test)]

@@ -1,0 +1,132 @@
+//! Why a connection was not made, and why one ended.
+
+use std::time::Duration;
+
+use encoder_protocols::wire::SUBPROTOCOL;
+
+/// Why an attempt to connect failed.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub(super) enum ConnectError {
+    /// The token cannot be read.
+    #[error("cannot read the token: {0}")]
+    Token(String),
+    /// The coordinator does not know the token (HTTP 401 or 403).
+    #[error(
+        "{url} refused the token (http {status}); check `token` or `token_file`, or make a new token with `encoder-coordinator agent`; trying again seldom"
+    )]
+    TokenRefused {
+        /// Where.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The coordinator asks for patience (HTTP 429 or 503).
+    #[error("{url} is not available now (http {status}){}", after(*retry_after))]
+    Unavailable {
+        /// Where.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+        /// How long it asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// Nothing for agents is there (HTTP 404).
+    #[error(
+        "{url} is not there (http 404); `coordinator.url` must be the coordinator's base url, without the path for agents"
+    )]
+    NotFound {
+        /// Where.
+        url: String,
+    },
+    /// Any other answer than an upgrade.
+    #[error(
+        "{url} answered http {status} instead of a websocket; is `coordinator.url` the coordinator's base url?"
+    )]
+    Status {
+        /// Where.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The upgrade did not name our sub-protocol.
+    #[error(
+        "{url} does not speak {SUBPROTOCOL}; agent and coordinator must be of matching versions"
+    )]
+    SubProtocol {
+        /// Where.
+        url: String,
+    },
+    /// No TCP connection.
+    #[error("cannot reach {url}: {problem}")]
+    Unreachable {
+        /// Where.
+        url: String,
+        /// What the system said.
+        problem: String,
+    },
+    /// No trusted encryption.
+    #[error(
+        "no trusted encryption with {url}: {problem}; a certificate of a private authority belongs into `extra_ca_file`"
+    )]
+    Tls {
+        /// Where.
+        url: String,
+        /// What rustls said.
+        problem: String,
+    },
+    /// What came was no websocket upgrade.
+    #[error("{url} did not answer as a websocket should: {problem}")]
+    Handshake {
+        /// Where.
+        url: String,
+        /// What was wrong.
+        problem: String,
+    },
+    /// The whole attempt took too long.
+    #[error("{url} did not answer within {} s", limit.as_secs())]
+    Timeout {
+        /// Where.
+        url: String,
+        /// The limit for TCP, TLS and upgrade together.
+        limit: Duration,
+    },
+}
+
+fn after(retry_after: Option<Duration>) -> String {
+    retry_after.map_or_else(String::new, |delay| {
+        format!(" and asks to come back in {} s", delay.as_secs())
+    })
+}
+
+/// Why a connection ended, other than by our own will.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub(super) enum ConnectionEnd {
+    /// The other side closed it.
+    #[error("the coordinator closed the connection{}", reason(.0))]
+    Closed(String),
+    /// The connection broke.
+    #[error("the connection to the coordinator broke: {0}")]
+    Broken(String),
+    /// A binary frame came.
+    #[error("the coordinator sent a binary frame; expected text frames of {SUBPROTOCOL}")]
+    Binary,
+    /// A message was larger than the protocol allows.
+    #[error("the coordinator sent a message of {size} bytes; expected at most {limit}")]
+    Oversize {
+        /// The message's size in bytes, as far as it was announced.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The other side takes nothing.
+    #[error("the coordinator takes no messages")]
+    Stalled,
+}
+
+fn reason(text: &str) -> String {
+    if text.is_empty() {
+        String::new()
+    } else {
+        format!(": {text}")
+    }
+}

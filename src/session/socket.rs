@@ -1,0 +1,342 @@
+//! The road to the coordinator: TCP, TLS where the URL asks for it, and the websocket on top.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use encoder_protocols::wire::{MAX_MESSAGE_BYTES, SOCKET_PATH, SUBPROTOCOL};
+use futures_util::{Sink, Stream};
+use jiff::Timestamp;
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::TlsConnector;
+use tokio_tungstenite::{
+    WebSocketStream, client_async_with_config,
+    tungstenite::{
+        self, Message, Utf8Bytes,
+        client::IntoClientRequest,
+        error::{CapacityError, ProtocolError},
+        handshake::client::Request,
+        http::{HeaderMap, HeaderValue, Response, header},
+        protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
+    },
+};
+
+use super::{
+    error::{ConnectError, ConnectionEnd},
+    machine::Farewell,
+    retry_after, tls,
+};
+use crate::config::{CoordinatorSettings, CoordinatorUrl, Secret};
+
+/// How long TCP, TLS and upgrade may take together.
+pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long a farewell may take to leave.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(1);
+
+/// The size of the read buffer and of the write buffer, in bytes. The library's own are 128 KiB.
+const BUFFER_BYTES: usize = 2 * 1024;
+
+/// How much may wait to be written before the other side counts as stalled, in bytes.
+const MAX_UNWRITTEN_BYTES: usize = 4 * MAX_MESSAGE_BYTES;
+
+/// Connects to one coordinator.
+#[derive(Clone)]
+pub(super) struct Connector {
+    url: CoordinatorUrl,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+}
+
+impl Connector {
+    /// Prepares the road; opens nothing yet.
+    ///
+    /// # Errors
+    /// [`tls::TlsSetupError`] when the URL asks for encryption and no trust can be set up.
+    pub(super) fn new(coordinator: &CoordinatorSettings) -> Result<Self, tls::TlsSetupError> {
+        let url = coordinator.url.clone();
+        let tls = if url.is_secure() {
+            Some(tls_connector(coordinator)?)
+        } else {
+            None
+        };
+        Ok(Self { url, tls })
+    }
+
+    /// Where agents connect.
+    pub(super) fn socket_url(&self) -> String {
+        self.url.socket_url(SOCKET_PATH)
+    }
+
+    /// Connects, within [`CONNECT_LIMIT`]. `utc` is the time of day, for a `Retry-After` that names a date.
+    pub(super) async fn connect(
+        &self,
+        token: &Secret,
+        utc: Timestamp,
+    ) -> Result<Socket, ConnectError> {
+        let attempt = self.attempt(token, utc);
+        match tokio::time::timeout(CONNECT_LIMIT, attempt).await {
+            Ok(result) => result,
+            Err(_) => Err(ConnectError::Timeout {
+                url: self.socket_url(),
+                limit: CONNECT_LIMIT,
+            }),
+        }
+    }
+
+    async fn attempt(&self, token: &Secret, utc: Timestamp) -> Result<Socket, ConnectError> {
+        let request = self.request(token)?;
+        let stream = self.stream().await?;
+        let (stream, _) = client_async_with_config(request, stream, Some(socket_config()))
+            .await
+            .map_err(|error| self.refused(error, utc))?;
+        Ok(Socket {
+            stream,
+            unflushed: false,
+        })
+    }
+
+    async fn stream(&self) -> Result<Box<dyn Duplex>, ConnectError> {
+        let tcp = TcpStream::connect((self.url.host(), self.url.port()))
+            .await
+            .and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp))
+            .map_err(|error| ConnectError::Unreachable {
+                url: self.socket_url(),
+                problem: error.to_string(),
+            })?;
+        let Some((connector, name)) = &self.tls else {
+            return Ok(Box::new(tcp));
+        };
+        match connector.connect(name.clone(), tcp).await {
+            Ok(encrypted) => Ok(Box::new(encrypted)),
+            Err(error) => Err(ConnectError::Tls {
+                url: self.socket_url(),
+                problem: error.to_string(),
+            }),
+        }
+    }
+
+    fn request(&self, token: &Secret) -> Result<Request, ConnectError> {
+        let url = self.socket_url();
+        let handshake = |error: tungstenite::Error| ConnectError::Handshake {
+            url: url.clone(),
+            problem: error.to_string(),
+        };
+        let mut request = url.as_str().into_client_request().map_err(handshake)?;
+        let bearer = zeroize::Zeroizing::new(format!("Bearer {}", token.expose()));
+        let mut bearer = HeaderValue::from_str(&bearer)
+            .map_err(|_| ConnectError::Token("it cannot stand in an http header".to_owned()))?;
+        bearer.set_sensitive(true);
+        let headers = request.headers_mut();
+        headers.insert(header::AUTHORIZATION, bearer);
+        headers.insert(
+            header::SEC_WEBSOCKET_PROTOCOL,
+            HeaderValue::from_static(SUBPROTOCOL),
+        );
+        let agent = concat!("encoder-agent/", env!("CARGO_PKG_VERSION"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
+        Ok(request)
+    }
+
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "a foreign enum, shown as it says itself"
+    )]
+    fn refused(&self, error: tungstenite::Error, utc: Timestamp) -> ConnectError {
+        let url = self.socket_url();
+        match error {
+            tungstenite::Error::Http(response) => status_error(url, &response, utc),
+            tungstenite::Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => {
+                ConnectError::SubProtocol { url }
+            }
+            other => ConnectError::Handshake {
+                url,
+                problem: other.to_string(),
+            },
+        }
+    }
+}
+
+fn status_error<T>(url: String, response: &Response<T>, utc: Timestamp) -> ConnectError {
+    let status = response.status().as_u16();
+    match status {
+        401 | 403 => ConnectError::TokenRefused { url, status },
+        404 => ConnectError::NotFound { url },
+        429 | 503 => ConnectError::Unavailable {
+            url,
+            status,
+            retry_after: retry_after_header(response.headers(), utc),
+        },
+        _ => ConnectError::Status { url, status },
+    }
+}
+
+fn retry_after_header(headers: &HeaderMap, utc: Timestamp) -> Option<Duration> {
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &HeaderValue| value.to_str().ok())
+    };
+    retry_after::parse(text(header::RETRY_AFTER)?, text(header::DATE), utc)
+}
+
+fn tls_connector(
+    coordinator: &CoordinatorSettings,
+) -> Result<(TlsConnector, ServerName<'static>), tls::TlsSetupError> {
+    let config: Arc<ClientConfig> = tls::client_config(coordinator.extra_ca_file.as_deref())?;
+    let name = tls::server_name(coordinator.url.host())?;
+    Ok((TlsConnector::from(config), name))
+}
+
+fn socket_config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(BUFFER_BYTES)
+        .write_buffer_size(BUFFER_BYTES)
+        .max_write_buffer_size(MAX_UNWRITTEN_BYTES)
+        .max_message_size(Some(MAX_MESSAGE_BYTES))
+        .max_frame_size(Some(MAX_MESSAGE_BYTES))
+}
+
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// What [`Socket::next`] waits for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Incoming {
+    /// A text frame.
+    Text(Utf8Bytes),
+    /// A ping or a pong; pings are answered by the library.
+    Heartbeat,
+    /// Everything that was queued has left.
+    Written,
+}
+
+/// One websocket connection. Writing never waits: what is sent is queued, and leaves while [`Socket::next`] is polled.
+pub(super) struct Socket {
+    stream: WebSocketStream<Box<dyn Duplex>>,
+    unflushed: bool,
+}
+
+impl Socket {
+    /// Whether something still has to leave.
+    pub(super) fn is_unflushed(&self) -> bool {
+        self.unflushed
+    }
+
+    /// Queues a text frame.
+    pub(super) fn send_text(&mut self, text: String) -> Result<(), ConnectionEnd> {
+        self.send(Message::text(text))
+    }
+
+    /// Queues a ping.
+    pub(super) fn send_ping(&mut self) -> Result<(), ConnectionEnd> {
+        self.send(Message::Ping(tungstenite::Bytes::new()))
+    }
+
+    fn send(&mut self, message: Message) -> Result<(), ConnectionEnd> {
+        self.unflushed = true;
+        Pin::new(&mut self.stream).start_send(message).map_err(end)
+    }
+
+    /// Writes what is queued and waits for what comes; while `reads` is false only writes. Loses nothing when it is
+    /// dropped halfway.
+    pub(super) async fn next(&mut self, reads: bool) -> Result<Incoming, ConnectionEnd> {
+        poll_fn(|context| self.poll_next(context, reads)).await
+    }
+
+    fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+        reads: bool,
+    ) -> Poll<Result<Incoming, ConnectionEnd>> {
+        if self.unflushed {
+            match Pin::new(&mut self.stream).poll_flush(context) {
+                Poll::Ready(Ok(())) => {
+                    self.unflushed = false;
+                    return Poll::Ready(Ok(Incoming::Written));
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(end(error))),
+                Poll::Pending => {}
+            }
+        }
+        if !reads {
+            return Poll::Pending;
+        }
+        let incoming = std::task::ready!(Pin::new(&mut self.stream).poll_next(context));
+        Poll::Ready(self.incoming(incoming))
+    }
+
+    fn incoming(
+        &mut self,
+        incoming: Option<Result<Message, tungstenite::Error>>,
+    ) -> Result<Incoming, ConnectionEnd> {
+        match incoming {
+            Some(Ok(Message::Text(text))) => Ok(Incoming::Text(text)),
+            Some(Ok(Message::Ping(_))) => {
+                self.unflushed = true;
+                Ok(Incoming::Heartbeat)
+            }
+            Some(Ok(Message::Pong(_) | Message::Frame(_))) => Ok(Incoming::Heartbeat),
+            Some(Ok(Message::Binary(_))) => Err(ConnectionEnd::Binary),
+            Some(Ok(Message::Close(frame))) => Err(closed(frame)),
+            Some(Err(error)) => Err(end(error)),
+            None => Err(ConnectionEnd::Closed(String::new())),
+        }
+    }
+
+    /// Says farewell and ends the connection; waits no longer than [`FAREWELL_LIMIT`] for the words to leave.
+    pub(super) async fn close(mut self, farewell: Farewell) {
+        let (code, reason) = match farewell {
+            Farewell::Leaving => (CloseCode::Away, "the agent leaves"),
+            Farewell::ProtocolBreach => (
+                CloseCode::Policy,
+                "a message was not as the protocol has it",
+            ),
+        };
+        let frame = CloseFrame {
+            code,
+            reason: Utf8Bytes::from_static(reason),
+        };
+        let _ = tokio::time::timeout(FAREWELL_LIMIT, self.stream.close(Some(frame))).await;
+    }
+}
+
+fn closed(frame: Option<CloseFrame>) -> ConnectionEnd {
+    let reason = frame.map_or_else(String::new, |frame| {
+        let words: String = frame
+            .reason
+            .chars()
+            .filter(|character| !character.is_control())
+            .collect();
+        format!("code {} {words}", u16::from(frame.code))
+    });
+    ConnectionEnd::Closed(reason.trim().to_owned())
+}
+
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "a foreign enum, shown as it says itself"
+)]
+fn end(error: tungstenite::Error) -> ConnectionEnd {
+    match error {
+        tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed => {
+            ConnectionEnd::Closed(String::new())
+        }
+        tungstenite::Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
+            ConnectionEnd::Oversize {
+                size,
+                limit: max_size,
+            }
+        }
+        tungstenite::Error::WriteBufferFull(_) => ConnectionEnd::Stalled,
+        other => ConnectionEnd::Broken(other.to_string()),
+    }
+}

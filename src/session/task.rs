@@ -1,0 +1,273 @@
+//! The session's task: joins state machine, socket and clock.
+
+use std::{collections::VecDeque, path::Path, pin::Pin};
+
+use encoder_protocols::{
+    moment::Moment,
+    wire::{AgentMessage, SecretText, WireMessage},
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, trace, warn};
+
+use super::{
+    Outgoing, SessionEvent, TlsSetupError,
+    backoff::system_jitter,
+    error::{ConnectError, ConnectionEnd},
+    machine::{Action, Machine, Notice, NoticeLevel},
+    socket::{Connector, Incoming, Socket},
+    token::TokenStore,
+};
+use crate::{clock::Clock, config::CoordinatorSettings};
+
+type Attempt = Pin<Box<dyn Future<Output = Result<Socket, ConnectError>> + Send>>;
+
+/// The conversation with one coordinator.
+pub struct Session {
+    machine: Machine,
+    connector: Connector,
+    tokens: TokenStore,
+    clock: Clock,
+    line: Line,
+    unflushed_since: Option<Moment>,
+    pending: VecDeque<SessionEvent>,
+    events: mpsc::Sender<SessionEvent>,
+    outgoing: mpsc::Receiver<Outgoing>,
+}
+
+/// Where the session stands with its socket.
+enum Line {
+    Down,
+    Connecting(Attempt),
+    Up(Box<Socket>),
+}
+
+/// What happened.
+enum Happening {
+    Stop,
+    Time,
+    Attempt(Result<Socket, ConnectError>),
+    Frame(Result<Incoming, ConnectionEnd>),
+    Outgoing(Option<Outgoing>),
+    EventTaken,
+    JobsGone,
+}
+
+impl Session {
+    /// Prepares a session; opens nothing yet. A rotated token is kept in `state_dir`.
+    ///
+    /// `events` carries what happens to the jobs, `outgoing` what they say.
+    ///
+    /// # Errors
+    /// [`TlsSetupError`] when the URL asks for encryption and no trust can be set up.
+    pub fn new(
+        coordinator: &CoordinatorSettings,
+        state_dir: &Path,
+        clock: Clock,
+        events: mpsc::Sender<SessionEvent>,
+        outgoing: mpsc::Receiver<Outgoing>,
+    ) -> Result<Self, TlsSetupError> {
+        Ok(Self {
+            machine: Machine::new(clock.now(), system_jitter()),
+            connector: Connector::new(coordinator)?,
+            tokens: TokenStore::new(coordinator, state_dir),
+            clock,
+            line: Line::Down,
+            unflushed_since: None,
+            pending: VecDeque::new(),
+            events,
+            outgoing,
+        })
+    }
+
+    /// Keeps the conversation going until `stop` is cancelled or the jobs are gone; then says farewell and ends.
+    pub async fn run(mut self, stop: CancellationToken) {
+        loop {
+            self.act().await;
+            if self.machine.is_stopped() {
+                return;
+            }
+            self.note_unflushed();
+            let happening = self.wait(&stop).await;
+            self.take(happening);
+        }
+    }
+
+    /// Does what the machine wants.
+    async fn act(&mut self) {
+        while let Some(action) = self.machine.poll_action() {
+            match action {
+                Action::Connect { refusals } => self.line = self.connect(refusals),
+                Action::Disconnect { farewell } => {
+                    let line = std::mem::replace(&mut self.line, Line::Down);
+                    if let (Line::Up(socket), Some(farewell)) = (line, farewell) {
+                        socket.close(farewell).await;
+                    }
+                }
+                Action::Send(message) => self.send(&message),
+                Action::Ping => self.ping(),
+                Action::StoreToken(token) => store_token(self.tokens.clone(), token).await,
+                Action::Event(event) => self.pending.push_back(event),
+                Action::Log(notice) => log(&notice),
+            }
+        }
+    }
+
+    fn connect(&self, refusals: u32) -> Line {
+        let token = match self.tokens.token(refusals) {
+            Ok(token) => token,
+            Err(error) => {
+                let failed = ConnectError::Token(error.to_string());
+                return Line::Connecting(Box::pin(std::future::ready(Err(failed))));
+            }
+        };
+        let connector = self.connector.clone();
+        let utc = self.clock.utc();
+        debug!(url = connector.socket_url(), "connecting");
+        Line::Connecting(Box::pin(
+            async move { connector.connect(&token, utc).await },
+        ))
+    }
+
+    fn send(&mut self, message: &AgentMessage) {
+        let text = message.encode();
+        trace!(bytes = text.len(), "sending a message");
+        if let Line::Up(socket) = &mut self.line
+            && let Err(end) = socket.send_text(text)
+        {
+            self.machine.handle_end(self.clock.now(), &end);
+        }
+    }
+
+    fn ping(&mut self) {
+        if let Line::Up(socket) = &mut self.line
+            && let Err(end) = socket.send_ping()
+        {
+            self.machine.handle_end(self.clock.now(), &end);
+        }
+    }
+
+    /// Remembers since when the other side has taken nothing.
+    fn note_unflushed(&mut self) {
+        let unflushed = matches!(&self.line, Line::Up(socket) if socket.is_unflushed());
+        self.unflushed_since = match self.unflushed_since {
+            _ if !unflushed => None,
+            Some(since) => Some(since),
+            None => Some(self.clock.now()),
+        };
+    }
+
+    fn stalls_at(&self) -> Option<Moment> {
+        self.unflushed_since
+            .map(|since| since + self.machine.stall_limit())
+    }
+
+    async fn wait(&mut self, stop: &CancellationToken) -> Happening {
+        let deadline = [self.machine.poll_timeout(), self.stalls_at()]
+            .into_iter()
+            .flatten()
+            .min();
+        let clock = self.clock;
+        let timer = async move {
+            match deadline {
+                Some(moment) => tokio::time::sleep_until(clock.instant(moment)).await,
+                None => std::future::pending().await,
+            }
+        };
+        let has_event = !self.pending.is_empty();
+        let takes_outgoing = self.unflushed_since.is_none();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Happening::Stop,
+            permit = self.events.reserve(), if has_event => {
+                match (permit, self.pending.pop_front()) {
+                    (Ok(permit), Some(event)) => permit.send(event),
+                    (Ok(_), None) => {}
+                    (Err(_), _) => return Happening::JobsGone,
+                }
+                Happening::EventTaken
+            }
+            outgoing = self.outgoing.recv(), if takes_outgoing => Happening::Outgoing(outgoing),
+            () = timer => Happening::Time,
+            happening = self.line.next(!has_event) => happening,
+        }
+    }
+
+    fn take(&mut self, happening: Happening) {
+        let now = self.clock.now();
+        match happening {
+            Happening::Stop | Happening::JobsGone | Happening::Outgoing(None) => {
+                self.machine.stop()
+            }
+            Happening::EventTaken | Happening::Frame(Ok(Incoming::Written)) => {}
+            Happening::Time => self.take_time(now),
+            Happening::Attempt(Ok(socket)) => {
+                self.line = Line::Up(Box::new(socket));
+                self.machine.handle_connected(now);
+            }
+            Happening::Attempt(Err(error)) => {
+                self.line = Line::Down;
+                self.machine.handle_connect_failed(now, &error);
+            }
+            Happening::Frame(Ok(Incoming::Text(text))) => {
+                trace!(bytes = text.len(), "a message came");
+                self.machine.handle_text(now, &text);
+            }
+            Happening::Frame(Ok(Incoming::Heartbeat)) => self.machine.handle_heartbeat(now),
+            Happening::Frame(Err(end)) => self.machine.handle_end(now, &end),
+            Happening::Outgoing(Some(outgoing)) => {
+                if self.machine.takes(outgoing.connection) {
+                    self.send(&outgoing.message);
+                } else {
+                    debug!(
+                        connection = outgoing.connection,
+                        "dropped a message for a connection that is over"
+                    );
+                }
+            }
+        }
+    }
+
+    fn take_time(&mut self, now: Moment) {
+        if self.stalls_at().is_some_and(|moment| now >= moment) {
+            self.unflushed_since = None;
+            self.machine.handle_end(now, &ConnectionEnd::Stalled);
+        }
+        self.machine.handle_timeout(now);
+    }
+}
+
+impl Line {
+    async fn next(&mut self, reads: bool) -> Happening {
+        match self {
+            Self::Down => std::future::pending().await,
+            Self::Connecting(attempt) => Happening::Attempt(attempt.await),
+            Self::Up(socket) => Happening::Frame(socket.next(reads).await),
+        }
+    }
+}
+
+/// Keeps a rotated token, away from this thread: it is the one that the encoders' bytes pass through.
+async fn store_token(tokens: TokenStore, token: SecretText) {
+    let token = crate::config::Secret::new(token.0);
+    let stored = tokio::task::spawn_blocking(move || tokens.store(token.expose())).await;
+    match stored {
+        Ok(Ok(())) => {
+            info!("the coordinator gave a new token; it is used from the next connection on")
+        }
+        Ok(Err(error)) => error!("{error}; the old token stays in use"),
+        Err(error) => error!("cannot keep the new token: {error}; the old token stays in use"),
+    }
+}
+
+fn log(notice: &Notice) {
+    match notice.level {
+        NoticeLevel::Error => error!("{}", notice.text),
+        NoticeLevel::Warn => warn!("{}", notice.text),
+        NoticeLevel::Info => info!("{}", notice.text),
+        NoticeLevel::Debug => debug!("{}", notice.text),
+    }
+}
+
+#[cfg(test)]
+mod tests;

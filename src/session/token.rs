@@ -1,0 +1,286 @@
+//! The token: the configured one, and the one that the coordinator has put in its place.
+//!
+//! A rotated token is kept in `token.json` in the state directory, together with the URL and the configured token
+//! that it replaces. It is used for as long as both are still the configured ones; a new URL or a new configured token
+//! puts it out of use. Where it is refused, every second attempt tries the configured one: a coordinator restored
+//! from a backup knows no other.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::config::{CoordinatorSettings, Secret, TokenSetting, parse_token};
+
+const FILE_NAME: &str = "token.json";
+
+/// Why a token cannot be read or kept.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TokenError {
+    /// `token_file` cannot be read.
+    #[error("token_file {}: {source}; put the agent's token there", file.display())]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A text is no token.
+    #[error("{place}: holds no token: {problem}")]
+    NoToken {
+        /// Where it came from.
+        place: String,
+        /// What is wrong with it.
+        problem: crate::config::TokenProblem,
+    },
+    /// The state directory cannot be written.
+    #[error("cannot keep the new token in {}: {source}", file.display())]
+    Store {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Where tokens are read from and kept.
+#[derive(Clone, Debug)]
+pub(super) struct TokenStore {
+    configured: TokenSetting,
+    url: String,
+    file: PathBuf,
+}
+
+/// What `token.json` holds.
+#[derive(Deserialize, Serialize, Zeroize, ZeroizeOnDrop)]
+struct Rotated {
+    url: String,
+    replaces: String,
+    token: String,
+}
+
+impl TokenStore {
+    /// The tokens for one coordinator, rotated ones kept in `state_dir`.
+    pub(super) fn new(coordinator: &CoordinatorSettings, state_dir: &Path) -> Self {
+        Self {
+            configured: coordinator.token.clone(),
+            url: coordinator.url.to_string(),
+            file: state_dir.join(FILE_NAME),
+        }
+    }
+
+    /// The token for an attempt that follows `refusals` refused ones.
+    ///
+    /// # Errors
+    /// [`TokenError`] when the configured token cannot be read.
+    pub(super) fn token(&self, refusals: u32) -> Result<Secret, TokenError> {
+        let configured = self.configured()?;
+        match self.rotated(&configured) {
+            Some(rotated) if refusals.is_multiple_of(2) => Ok(rotated),
+            Some(_) | None => Ok(configured),
+        }
+    }
+
+    /// Keeps a rotated token durably: it is on the disk when this returns.
+    ///
+    /// # Errors
+    /// [`TokenError`] when it is no token, or cannot be written; the old one then stays in use.
+    pub(super) fn store(&self, token: &str) -> Result<(), TokenError> {
+        let token = parse_token(token).map_err(|problem| TokenError::NoToken {
+            place: "the coordinator's new token".to_owned(),
+            problem,
+        })?;
+        let rotated = Rotated {
+            url: self.url.clone(),
+            replaces: self.configured()?.expose().to_owned(),
+            token: token.expose().to_owned(),
+        };
+        write_durably(&self.file, &rotated).map_err(|source| TokenError::Store {
+            file: self.file.clone(),
+            source,
+        })
+    }
+
+    fn configured(&self) -> Result<Secret, TokenError> {
+        let path = match &self.configured {
+            TokenSetting::Text(secret) => return Ok(secret.clone()),
+            TokenSetting::File(path) => path,
+        };
+        let text = fs::read_to_string(path)
+            .map(Zeroizing::new)
+            .map_err(|source| TokenError::File {
+                file: path.clone(),
+                source,
+            })?;
+        parse_token(&text).map_err(|problem| TokenError::NoToken {
+            place: format!("token_file {}", path.display()),
+            problem,
+        })
+    }
+
+    fn rotated(&self, configured: &Secret) -> Option<Secret> {
+        let text = fs::read_to_string(&self.file).map(Zeroizing::new).ok()?;
+        let rotated: Rotated = serde_json::from_str(&text).ok()?;
+        let counts = rotated.url == self.url && rotated.replaces == configured.expose();
+        counts.then(|| parse_token(&rotated.token).ok()).flatten()
+    }
+}
+
+/// Writes beside the file, then puts it in the file's place, so that a crash leaves the old or the new one.
+fn write_durably(file: &Path, rotated: &Rotated) -> io::Result<()> {
+    let beside = file.with_extension("new");
+    let text = Zeroizing::new(serde_json::to_vec(rotated).map_err(io::Error::other)?);
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut opened = private_file(&beside)?;
+    opened.write_all(&text)?;
+    opened.sync_all()?;
+    drop(opened);
+    fs::rename(&beside, file)?;
+    sync_directory(file)
+}
+
+/// Makes a file that only its owner may read; that none was there before keeps others' modes out.
+fn private_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+#[cfg(unix)]
+fn sync_directory(file: &Path) -> io::Result<()> {
+    match file.parent() {
+        Some(directory) => File::open(directory)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// A rename is durable on NTFS without more.
+#[cfg(not(unix))]
+fn sync_directory(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::CoordinatorUrl;
+
+    fn store(directory: &Path, url: &str, token: TokenSetting) -> TokenStore {
+        let coordinator = CoordinatorSettings {
+            url: CoordinatorUrl::parse(url).unwrap(),
+            token,
+            extra_ca_file: None,
+        };
+        TokenStore::new(&coordinator, directory)
+    }
+
+    fn text(token: &str) -> TokenSetting {
+        TokenSetting::Text(Secret::new(token.to_owned()))
+    }
+
+    fn token(store: &TokenStore, refusals: u32) -> String {
+        store.token(refusals).unwrap().expose().to_owned()
+    }
+
+    #[test]
+    fn a_rotated_token_wins_and_survives() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = store(directory.path(), "ws://localhost:1", text("old"));
+        assert_eq!(token(&first, 0), "old");
+        first.store("new").unwrap();
+        first.store("newer").unwrap();
+        let again = store(directory.path(), "ws://localhost:1", text("old"));
+        assert_eq!(token(&again, 0), "newer");
+    }
+
+    #[test]
+    fn a_refused_rotated_token_takes_turns_with_the_configured_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path(), "ws://localhost:1", text("old"));
+        store.store("new").unwrap();
+        let tokens: Vec<_> = (0..4).map(|refusals| token(&store, refusals)).collect();
+        assert_eq!(tokens, ["new", "old", "new", "old"]);
+    }
+
+    #[test]
+    fn a_new_configured_token_or_url_puts_the_rotated_one_out_of_use() {
+        let directory = tempfile::tempdir().unwrap();
+        store(directory.path(), "ws://localhost:1", text("old"))
+            .store("new")
+            .unwrap();
+        let repaired = store(directory.path(), "ws://localhost:1", text("fresh"));
+        assert_eq!(token(&repaired, 0), "fresh");
+        let moved = store(directory.path(), "ws://localhost:2", text("old"));
+        assert_eq!(token(&moved, 0), "old");
+    }
+
+    #[test]
+    fn the_token_file_is_read_every_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        let store = store(
+            directory.path(),
+            "ws://localhost:1",
+            TokenSetting::File(path.clone()),
+        );
+        assert!(
+            store
+                .token(0)
+                .unwrap_err()
+                .to_string()
+                .starts_with("token_file ")
+        );
+        fs::write(&path, "one\n").unwrap();
+        assert_eq!(token(&store, 0), "one");
+        fs::write(&path, "two\n").unwrap();
+        assert_eq!(token(&store, 0), "two");
+        fs::write(&path, "\n").unwrap();
+        assert!(
+            store
+                .token(0)
+                .unwrap_err()
+                .to_string()
+                .ends_with("holds no token: it is empty")
+        );
+    }
+
+    #[test]
+    fn what_is_no_token_is_not_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path(), "ws://localhost:1", text("old"));
+        let error = store.store("a b").unwrap_err();
+        assert!(matches!(error, TokenError::NoToken { .. }));
+        assert_eq!(token(&store, 0), "old");
+    }
+
+    #[test]
+    fn a_damaged_file_falls_back_to_the_configured_token() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path(), "ws://localhost:1", text("old"));
+        fs::write(directory.path().join(FILE_NAME), "{").unwrap();
+        assert_eq!(token(&store, 0), "old");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_the_owner_may_read_a_rotated_token() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path(), "ws://localhost:1", text("old"));
+        store.store("new").unwrap();
+        let mode = fs::metadata(directory.path().join(FILE_NAME))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}
