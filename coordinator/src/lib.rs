@@ -2,4 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod clock;
+pub mod http;
+pub mod ids;
 pub mod jobs;
+pub mod secrets;
+pub mod state;
+pub mod store;
+pub mod tokens;

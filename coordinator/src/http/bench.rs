@@ -1,0 +1,193 @@
+//! A service to call in tests.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderMap, Method, Request, StatusCode},
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tower::ServiceExt as _;
+use uuid::Uuid;
+
+use super::{Hosts, router};
+use crate::{
+    clock::Clock,
+    state::{App, AppState, StopSignal},
+    store::{Store, api_keys, api_keys::Vocabulary, entrances, systems, workspaces},
+};
+
+/// A service with one workspace, one system and one key, called without a socket.
+pub(crate) struct Bench {
+    pub(crate) state: AppState,
+    pub(crate) workspace: Uuid,
+    pub(crate) system: Uuid,
+    pub(crate) key: String,
+    router: Router,
+    _folder: TempDir,
+}
+
+/// An answer: status, headers that matter, body.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
+}
+
+impl Answered {
+    /// The error's type; fails the test where the answer is none.
+    pub(crate) fn error(&self) -> (u16, &str) {
+        assert_eq!(self.body["ok"], json!(false), "{self:?}");
+        assert!(self.body["error"]["message"].is_string(), "{self:?}");
+        (
+            self.status.as_u16(),
+            self.body["error"]["type"].as_str().unwrap(),
+        )
+    }
+
+    /// The value under the response key; fails the test where the answer is an error.
+    pub(crate) fn ok(&self, key: &str) -> &Value {
+        assert_eq!(self.status, StatusCode::OK, "{self:?}");
+        assert_eq!(self.body["ok"], json!(true), "{self:?}");
+        &self.body[key]
+    }
+}
+
+impl Bench {
+    pub(crate) async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Clock::start();
+        let now = clock.utc();
+        let database = folder.path().join("store.db");
+        let key_file = folder.path().join("store.key");
+        let store = Store::open(&database, &key_file, now).await.unwrap();
+        let mut conn = store.write().await.unwrap();
+        let workspace = workspaces::create(&mut conn, "Hotel", true, now)
+            .await
+            .unwrap()
+            .workspace_id;
+        let system = systems::create(&mut conn, store.master_key(), workspace, "Site", None, now)
+            .await
+            .unwrap()
+            .acs_system_id;
+        let (_, key) = api_keys::create(&mut conn, workspace, "test", Vocabulary::Guide, now)
+            .await
+            .unwrap();
+        conn.commit().await.unwrap();
+        let state = Arc::new(App {
+            store,
+            clock,
+            hosts: Hosts::new("127.0.0.1:8480".parse().unwrap(), &[]),
+            stop: StopSignal::default(),
+        });
+        Self {
+            router: router(state.clone()),
+            state,
+            workspace,
+            system,
+            key: key.to_string(),
+            _folder: folder,
+        }
+    }
+
+    /// Another workspace with a system, and a key to it.
+    pub(crate) async fn neighbour(&self) -> (Uuid, String) {
+        let now = self.state.clock.utc();
+        let store = &self.state.store;
+        let mut conn = store.write().await.unwrap();
+        let other = workspaces::create(&mut conn, "Neighbour", false, now)
+            .await
+            .unwrap()
+            .workspace_id;
+        let system = systems::create(&mut conn, store.master_key(), other, "Theirs", None, now)
+            .await
+            .unwrap()
+            .acs_system_id;
+        let (_, key) = api_keys::create(&mut conn, other, "test", Vocabulary::Guide, now)
+            .await
+            .unwrap();
+        conn.commit().await.unwrap();
+        (system, key.to_string())
+    }
+
+    /// A further system of a workspace.
+    pub(crate) async fn system_of(&self, workspace: Uuid) -> Uuid {
+        let now = self.state.clock.utc();
+        let store = &self.state.store;
+        let mut conn = store.write().await.unwrap();
+        let row = systems::create(
+            &mut conn,
+            store.master_key(),
+            workspace,
+            "Annexe",
+            None,
+            now,
+        )
+        .await
+        .unwrap();
+        conn.commit().await.unwrap();
+        row.acs_system_id
+    }
+
+    /// A new entrance of the bench's system or another one.
+    pub(crate) async fn entrance(&self, system: Uuid, name: &str) -> Uuid {
+        let mut conn = self.state.store.write().await.unwrap();
+        let now = self.state.clock.utc();
+        let row = entrances::create(&mut conn, system, name, now)
+            .await
+            .unwrap();
+        conn.commit().await.unwrap();
+        row.acs_entrance_id
+    }
+
+    /// Sends any request.
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answered {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        Answered {
+            status: parts.status,
+            headers: parts.headers,
+            body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+        }
+    }
+
+    /// POST with the bench's key.
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answered {
+        self.post_as(&self.key, path, body).await
+    }
+
+    /// POST with another key.
+    pub(crate) async fn post_as(&self, key: &str, path: &str, body: Value) -> Answered {
+        self.call(Method::POST, path, key, Some(body)).await
+    }
+
+    /// GET with the bench's key.
+    pub(crate) async fn get(&self, path_and_query: &str) -> Answered {
+        self.call(Method::GET, path_and_query, &self.key, None)
+            .await
+    }
+
+    /// Any method with any key.
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        key: &str,
+        body: Option<Value>,
+    ) -> Answered {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "127.0.0.1:8480")
+            .header("authorization", format!("Bearer {key}"));
+        if body.is_some() {
+            request = request.header("content-type", "application/json");
+        }
+        let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
+        self.send(request.body(body).unwrap()).await
+    }
+}

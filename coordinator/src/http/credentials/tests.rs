@@ -1,0 +1,303 @@
+//! Credentials from their making to their deletion.
+
+use axum::http::Method;
+use encoder_protocols::card::Uid;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    http::bench::Bench,
+    store::{
+        credentials::{self, Issue},
+        events::EventType,
+    },
+};
+
+/// A user of the bench's system.
+async fn user(bench: &Bench) -> Value {
+    let body = json!({"acs_system_id": bench.system, "full_name": "Jane Doe"});
+    let answer = bench.post("/acs/users/create", body).await;
+    answer.ok("acs_user")["acs_user_id"].clone()
+}
+
+/// A card credential of a new user, valid for three days in December 2026.
+async fn credential(bench: &Bench) -> Value {
+    let body = json!({
+        "acs_user_id": user(bench).await,
+        "access_method": "card",
+        "allowed_acs_entrance_ids": [bench.entrance(bench.system, "101").await],
+        "starts_at": "2026-12-01T15:00:00.000Z",
+        "ends_at": "2026-12-04T12:00:00.000Z",
+    });
+    let answer = bench.post("/acs/credentials/create", body).await;
+    answer.ok("acs_credential").clone()
+}
+
+fn id_of(credential: &Value) -> Uuid {
+    Uuid::try_parse(credential["acs_credential_id"].as_str().unwrap()).unwrap()
+}
+
+/// What an encode that succeeded records.
+async fn issue(bench: &Bench, id: Uuid, version: i64, uid: &str) -> Option<EventType> {
+    let now = bench.state.clock.utc();
+    let mut conn = bench.state.store.write().await.unwrap();
+    let issue = Issue {
+        acs_credential_id: id,
+        version,
+        card_uid: Some(uid.parse::<Uid>().unwrap()),
+        card_number: Some(uid.to_owned()),
+        at: now,
+    };
+    let event = credentials::record_issued(&mut conn, &issue, now).await;
+    conn.commit().await.unwrap();
+    event.unwrap()
+}
+
+async fn events(bench: &Bench, id: Uuid) -> Vec<String> {
+    let answer = bench
+        .get(&format!(
+            "/events/list?since=2020-01-01&acs_credential_id={id}"
+        ))
+        .await;
+    let events = answer.ok("events").as_array().unwrap().clone();
+    events
+        .iter()
+        .map(|event| event["event_type"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_new_credential_waits_to_be_issued() {
+    let bench = Bench::start().await;
+    let made = credential(&bench).await;
+    assert_eq!(made["is_issued"], json!(false));
+    assert_eq!(made["issued_at"], Value::Null);
+    assert_eq!(made["card_number"], Value::Null);
+    assert_eq!(made["starts_at"], json!("2026-12-01T15:00:00.000Z"));
+    assert_eq!(
+        made["warnings"][0]["warning_code"],
+        json!("waiting_to_be_issued")
+    );
+    let id = id_of(&made);
+    let got = bench
+        .get(&format!(
+            "/acs/credentials/get?acs_credential_id={id}&_strict=true"
+        ))
+        .await;
+    assert_eq!(*got.ok("acs_credential"), made);
+    let posted = bench
+        .post("/acs/credentials/get", json!({"acs_credential_id": id}))
+        .await;
+    assert_eq!(*posted.ok("acs_credential"), made);
+}
+
+#[tokio::test]
+async fn an_issued_credential_that_is_changed_needs_to_be_reissued() {
+    let bench = Bench::start().await;
+    let id = id_of(&credential(&bench).await);
+    issue(&bench, id, 1, "04a1b2c3").await;
+    let get = json!({"acs_credential_id": id});
+    let issued = bench.post("/acs/credentials/get", get.clone()).await;
+    let issued = issued.ok("acs_credential");
+    assert_eq!(issued["is_issued"], json!(true));
+    assert_eq!(issued["card_number"], json!("04a1b2c3"));
+    assert!(issued["issued_at"].is_string());
+    assert_eq!(issued["warnings"], json!([]));
+
+    let same = json!({"acs_credential_id": id, "ends_at": "2026-12-04T13:00:00+01:00"});
+    let unchanged = bench.post("/acs/credentials/update", same).await;
+    assert_eq!(unchanged.ok("acs_credential")["warnings"], json!([]));
+
+    let later = json!({"acs_credential_id": id, "ends_at": "2026-12-05T12:00:00Z"});
+    let changed = bench
+        .call(
+            Method::PATCH,
+            "/acs/credentials/update",
+            &bench.key,
+            Some(later),
+        )
+        .await;
+    let changed = changed.ok("acs_credential");
+    assert_eq!(changed["ends_at"], json!("2026-12-05T12:00:00.000Z"));
+    assert_eq!(
+        changed["warnings"][0]["warning_code"],
+        json!("needs_to_be_reissued")
+    );
+
+    issue(&bench, id, 2, "04a1b2c3").await;
+    let again = bench.post("/acs/credentials/get", get).await;
+    assert_eq!(again.ok("acs_credential")["warnings"], json!([]));
+}
+
+#[tokio::test]
+async fn a_card_that_held_another_credential_is_reissued() {
+    let bench = Bench::start().await;
+    let first = id_of(&credential(&bench).await);
+    let second = id_of(&credential(&bench).await);
+    let issued = EventType::AcsCredentialIssued;
+    let reissued = EventType::AcsCredentialReissued;
+    assert_eq!(issue(&bench, first, 1, "04a1b2c3").await, Some(issued));
+    assert_eq!(issue(&bench, first, 1, "04a1b2c3").await, Some(issued));
+    assert_eq!(issue(&bench, second, 1, "04a1b2c3").await, Some(reissued));
+    assert_eq!(issue(&bench, Uuid::new_v4(), 1, "04a1b2c3").await, None);
+    assert_eq!(
+        events(&bench, second).await,
+        ["acs_credential.reissued".to_owned()]
+    );
+}
+
+#[tokio::test]
+async fn a_deleted_credential_is_gone_but_its_late_outcome_is_kept() {
+    let bench = Bench::start().await;
+    let made = credential(&bench).await;
+    let id = id_of(&made);
+    let path = format!("/acs/credentials/delete?acs_credential_id={id}&_strict=true");
+    let deleted = bench.call(Method::DELETE, &path, &bench.key, None).await;
+    assert_eq!(deleted.body, json!({"ok": true}));
+    for path in [
+        "/acs/credentials/get",
+        "/acs/credentials/update",
+        "/acs/credentials/delete",
+    ] {
+        let answer = bench.post(path, json!({"acs_credential_id": id})).await;
+        assert_eq!(answer.error(), (404, "acs_credential_not_found"));
+    }
+    let list = bench
+        .post(
+            "/acs/credentials/list",
+            json!({"acs_user_id": made["acs_user_id"]}),
+        )
+        .await;
+    assert_eq!(*list.ok("acs_credentials"), json!([]));
+
+    issue(&bench, id, 1, "04a1b2c3").await;
+    assert_eq!(
+        events(&bench, id).await,
+        ["acs_credential.deleted".to_owned()]
+    );
+    let mut conn = bench.state.store.read().await.unwrap();
+    let row = credentials::by_id(&mut conn, id).await.unwrap().unwrap();
+    assert_eq!(row.issued.unwrap().card_uid.as_deref(), Some("04a1b2c3"));
+}
+
+#[tokio::test]
+async fn what_this_system_cannot_do_is_refused_by_name() {
+    let bench = Bench::start().await;
+    let user = user(&bench).await;
+    let (their_system, _) = bench.neighbour().await;
+    let foreign_door = bench.entrance(their_system, "Their door").await;
+    for (body, field, expected) in [
+        (json!({}), "access_method", "Required"),
+        (
+            json!({"access_method": "mobile_key"}),
+            "access_method",
+            "this access system only does cards, got 'mobile_key': give 'card'",
+        ),
+        (
+            json!({"access_method": "teleport"}),
+            "access_method",
+            "Invalid enum value. Expected 'code' | 'card' | 'mobile_key' | 'cloud_key'",
+        ),
+        (json!({"access_method": "card"}), "acs_user_id", "Required"),
+        (
+            json!({"access_method": "card", "user_identity_id": Uuid::new_v4(), "acs_system_id": bench.system}),
+            "user_identity_id",
+            "user identities are not offered by this service yet: give acs_user_id",
+        ),
+        (
+            json!({"access_method": "card", "acs_user_id": user, "starts_at": "2026-12-04T12:00:00Z", "ends_at": "2026-12-04T12:00:00Z"}),
+            "ends_at",
+            "must be after starts_at",
+        ),
+        (
+            json!({"access_method": "card", "acs_user_id": user, "starts_at": 5}),
+            "starts_at",
+            "Expected string, received number",
+        ),
+        (
+            json!({"access_method": "card", "acs_user_id": user, "acs_system_id": Uuid::new_v4()}),
+            "acs_system_id",
+            "the acs_user belongs to another access system",
+        ),
+    ] {
+        let answer = bench.post("/acs/credentials/create", body.clone()).await;
+        assert_eq!(answer.error(), (400, "invalid_input"), "{body}");
+        let errors = &answer.body["error"]["validation_errors"][field]["_errors"];
+        assert_eq!(*errors, json!([expected]), "{body}");
+    }
+    let body = json!({"access_method": "card", "acs_user_id": user, "allowed_acs_entrance_ids": [foreign_door]});
+    let answer = bench.post("/acs/credentials/create", body).await;
+    assert_eq!(answer.error(), (404, "acs_entrance_not_found"));
+}
+
+#[tokio::test]
+async fn an_entrance_of_another_system_of_the_workspace_is_refused() {
+    let bench = Bench::start().await;
+    let other = bench.system_of(bench.workspace).await;
+    let door = bench.entrance(other, "Annexe").await;
+    let body = json!({"access_method": "card", "acs_user_id": user(&bench).await, "allowed_acs_entrance_ids": [door]});
+    let answer = bench.post("/acs/credentials/create", body).await;
+    assert_eq!(answer.error(), (400, "invalid_input"));
+    assert_eq!(
+        answer.body["error"]["validation_errors"]["allowed_acs_entrance_ids"]["0"]["_errors"],
+        json!(["the entrance belongs to another access system than the acs_user"])
+    );
+}
+
+#[tokio::test]
+async fn an_end_before_the_start_is_refused_in_an_update() {
+    let bench = Bench::start().await;
+    let id = id_of(&credential(&bench).await);
+    let body = json!({"acs_credential_id": id, "ends_at": "2026-11-01T00:00:00Z"});
+    let answer = bench.post("/acs/credentials/update", body).await;
+    assert_eq!(answer.error(), (400, "invalid_input"));
+}
+
+#[tokio::test]
+async fn a_list_needs_to_know_of_what() {
+    let bench = Bench::start().await;
+    let answer = bench.get("/acs/credentials/list").await;
+    assert_eq!(answer.error(), (400, "invalid_input"));
+}
+
+#[tokio::test]
+async fn pages_follow_one_another_without_gap_or_repeat() {
+    let bench = Bench::start().await;
+    let mut made = Vec::new();
+    for _ in 0..5 {
+        made.push(json!(id_of(&credential(&bench).await)));
+    }
+    let mut seen = Vec::new();
+    let mut path = format!(
+        "/acs/credentials/list?acs_system_id={}&limit=2",
+        bench.system
+    );
+    loop {
+        let page = bench.get(&path).await;
+        let rows = page.ok("acs_credentials").as_array().unwrap().clone();
+        assert!(rows.len() <= 2);
+        seen.extend(rows.iter().map(|row| row["acs_credential_id"].clone()));
+        let pagination = page.ok("pagination");
+        if pagination["has_next_page"] == json!(false) {
+            assert_eq!(pagination["next_page_cursor"], Value::Null);
+            assert_eq!(pagination["next_page_url"], Value::Null);
+            break;
+        }
+        let url = pagination["next_page_url"].as_str().unwrap();
+        assert!(url.contains(pagination["next_page_cursor"].as_str().unwrap()));
+        path = url
+            .strip_prefix("http://127.0.0.1:8480")
+            .unwrap()
+            .to_owned();
+    }
+    assert_eq!(seen, made);
+}
+
+#[tokio::test]
+async fn a_foreign_cursor_is_refused() {
+    let bench = Bench::start().await;
+    let body = json!({"acs_system_id": bench.system, "page_cursor": "2"});
+    let answer = bench.post("/acs/credentials/list", body).await;
+    assert_eq!(answer.error(), (400, "invalid_input"));
+    assert!(answer.body["error"]["validation_errors"]["page_cursor"].is_object());
+}

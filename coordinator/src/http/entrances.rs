@@ -1,0 +1,96 @@
+//! `/acs/entrances/*`.
+
+use axum::{Router, extract::State};
+use serde_json::{Value, json};
+
+use super::{Answer, ApiError, Caller, Params, Reply, Resource, page_json, read, time_json};
+use crate::{
+    state::AppState,
+    store::{
+        credentials,
+        entrances::{self, EntranceFilter, EntranceRow},
+        systems,
+    },
+};
+
+/// How many entrances a page has unless the request says otherwise.
+const DEFAULT_LIMIT: u32 = 900;
+
+pub(super) fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/acs/entrances/get", read(get))
+        .route("/acs/entrances/list", read(list))
+}
+
+async fn get(State(state): State<AppState>, caller: Caller, params: Params) -> Answer {
+    let mut reader = params.reader();
+    let id = reader.id("acs_entrance_id");
+    reader.finish()?;
+    let id = id?;
+    let mut conn = state.store.read().await?;
+    let entrance = entrances::find(&mut conn, caller.workspace_id, id)
+        .await?
+        .ok_or(ApiError::NotFound(Resource::AcsEntrance, id))?;
+    Ok(Reply::of("acs_entrance", entrance_json(&entrance)))
+}
+
+async fn list(State(state): State<AppState>, caller: Caller, params: Params) -> Answer {
+    let (filter, page) = {
+        let mut reader = params.reader();
+        let system = reader.optional_id("acs_system_id");
+        let account = reader.optional_id("connected_account_id");
+        let credential = reader.optional_id("acs_credential_id");
+        let ids = reader.optional_ids("acs_entrance_ids");
+        let search = reader.optional_text("search");
+        let page = reader.page(DEFAULT_LIMIT);
+        for name in ["space_id", "location_id", "customer_key"] {
+            reader.refuse(name, "spaces and customers are not offered by this service");
+        }
+        reader.finish()?;
+        let filter = EntranceFilter {
+            acs_system_id: system?,
+            connected_account_id: account?,
+            acs_credential_id: credential?,
+            acs_entrance_ids: ids?,
+            search: search?,
+        };
+        (filter, page?)
+    };
+    let mut conn = state.store.read().await?;
+    if let Some(id) = filter.acs_system_id {
+        systems::find(&mut conn, caller.workspace_id, id)
+            .await?
+            .ok_or(ApiError::NotFound(Resource::AcsSystem, id))?;
+    }
+    if let Some(id) = filter.acs_credential_id {
+        credentials::find(&mut conn, caller.workspace_id, id)
+            .await?
+            .ok_or(ApiError::NotFound(Resource::AcsCredential, id))?;
+    }
+    let found = entrances::list(&mut conn, caller.workspace_id, &filter, page).await?;
+    Ok(page_json(
+        "acs_entrances",
+        &found,
+        &params,
+        |entrance| entrance.acs_entrance_id,
+        entrance_json,
+    ))
+}
+
+fn entrance_json(entrance: &EntranceRow) -> Value {
+    json!({
+        "acs_entrance_id": entrance.acs_entrance_id,
+        "acs_system_id": entrance.acs_system_id,
+        "connected_account_id": entrance.connected_account_id,
+        "workspace_id": entrance.workspace_id,
+        "display_name": entrance.display_name,
+        "created_at": time_json(entrance.created_at),
+        "can_unlock_with_card": true,
+        "can_unlock_with_cloud_key": false,
+        "can_unlock_with_code": false,
+        "can_unlock_with_mobile_key": false,
+        "space_ids": [],
+        "errors": [],
+        "warnings": [],
+    })
+}

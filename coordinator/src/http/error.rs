@@ -1,0 +1,256 @@
+//! Errors as the API answers them: `{"error": {"type", "message", "data"?, "validation_errors"?}, "ok": false}`.
+
+use std::fmt;
+
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::store::StoreError;
+
+/// The kinds of thing that a request can name and the store can lack.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Resource {
+    /// A credential.
+    AcsCredential,
+    /// An encoder.
+    AcsEncoder,
+    /// An entrance.
+    AcsEntrance,
+    /// An access system.
+    AcsSystem,
+    /// A user of an access system.
+    AcsUser,
+    /// An action attempt.
+    ActionAttempt,
+    /// An event.
+    Event,
+    /// A workspace.
+    Workspace,
+}
+
+impl Resource {
+    /// The resource as the API names it, also in its ids and error types.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AcsCredential => "acs_credential",
+            Self::AcsEncoder => "acs_encoder",
+            Self::AcsEntrance => "acs_entrance",
+            Self::AcsSystem => "acs_system",
+            Self::AcsUser => "acs_user",
+            Self::ActionAttempt => "action_attempt",
+            Self::Event => "event",
+            Self::Workspace => "workspace",
+        }
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What is wrong with which field.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ValidationErrors(Vec<(Vec<String>, String)>);
+
+impl ValidationErrors {
+    /// Notes an error of the field at `path`; nested fields are parted by dots.
+    pub fn push(&mut self, path: &str, message: impl Into<String>) {
+        let path = path.split('.').map(str::to_owned).collect();
+        self.0.push((path, message.into()));
+    }
+
+    /// Whether there is no error.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The errors as a tree that mirrors the request: `{"_errors": [], "field": {"_errors": ["Required"]}}`.
+    fn tree(&self) -> Value {
+        let mut root = json!({"_errors": []});
+        for (path, message) in &self.0 {
+            let mut node = &mut root;
+            for segment in path {
+                if node.get(segment).is_none() {
+                    node[segment] = json!({"_errors": []});
+                }
+                node = &mut node[segment];
+            }
+            if let Some(errors) = node["_errors"].as_array_mut() {
+                errors.push(json!(message));
+            }
+        }
+        root
+    }
+}
+
+impl fmt::Display for ValidationErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (path, message)) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}{}: {message}", path.join("."))?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a request was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// No API key, or none that opens anything.
+    #[error("{0}")]
+    Unauthorized(&'static str),
+    /// Fields are missing or wrong.
+    #[error("{0}")]
+    Validation(ValidationErrors),
+    /// The request as a whole cannot be understood or done.
+    #[error("{0}")]
+    InvalidInput(String),
+    /// The body is not declared as JSON.
+    #[error("expected a body with content-type application/json: set that header")]
+    InvalidContentType,
+    /// The body is longer than [`super::MAX_BODY_BYTES`].
+    #[error("the request body is longer than {} bytes", super::MAX_BODY_BYTES)]
+    PayloadTooLarge,
+    /// The workspace has no such resource.
+    #[error("no {0} with id {1} in this workspace")]
+    NotFound(Resource, Uuid),
+    /// There is no such path.
+    #[error("no such path: {0}")]
+    UnknownRoute(String),
+    /// The path does not take this method.
+    #[error("this path does not take {0}: use POST with a JSON body")]
+    MethodNotAllowed(String),
+    /// The request names a host that this service does not answer for.
+    #[error(
+        "this service does not answer for host {0:?}: call it by its listen address, or start it with --allow-host"
+    )]
+    HostNotAllowed(String),
+    /// The store failed; the log says why.
+    #[error("the service failed internally: its log has the details under this request id")]
+    Store(#[from] StoreError),
+    /// A part of the service failed; the log says why.
+    #[error("the service failed internally: its log has the details under this request id")]
+    Internal(String),
+}
+
+impl ApiError {
+    /// An error of one field.
+    pub fn field(path: &str, message: impl Into<String>) -> Self {
+        let mut errors = ValidationErrors::default();
+        errors.push(path, message);
+        Self::Validation(errors)
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Validation(_) | Self::InvalidInput(_) | Self::InvalidContentType => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+            Self::NotFound(..) | Self::UnknownRoute(_) => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::HostNotAllowed(_) => StatusCode::MISDIRECTED_REQUEST,
+            Self::Store(_) | Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn type_name(&self) -> String {
+        match self {
+            Self::Validation(_) | Self::InvalidInput(_) => "invalid_input",
+            Self::InvalidContentType => "invalid_content_type",
+            Self::Unauthorized(_) => "unauthorized",
+            Self::NotFound(resource, _) => return format!("{resource}_not_found"),
+            Self::UnknownRoute(_) => "route_not_found",
+            Self::MethodNotAllowed(_) => "method_not_allowed",
+            Self::PayloadTooLarge => "payload_too_large",
+            Self::HostNotAllowed(_) => "host_not_allowed",
+            Self::Store(_) | Self::Internal(_) => "internal_server_error",
+        }
+        .to_owned()
+    }
+
+    /// What programs may want besides the message.
+    fn data(&self) -> Option<Value> {
+        match self {
+            Self::NotFound(resource, id) => Some(json!({ format!("{resource}_id"): id })),
+            Self::Unauthorized(_)
+            | Self::Validation(_)
+            | Self::InvalidInput(_)
+            | Self::InvalidContentType
+            | Self::PayloadTooLarge
+            | Self::UnknownRoute(_)
+            | Self::MethodNotAllowed(_)
+            | Self::HostNotAllowed(_)
+            | Self::Store(_)
+            | Self::Internal(_) => None,
+        }
+    }
+
+    fn log(&self) {
+        match self {
+            Self::Store(error) => tracing::error!(%error, "the store failed"),
+            Self::Internal(error) => tracing::error!(%error, "a part of the service failed"),
+            Self::Unauthorized(_)
+            | Self::Validation(_)
+            | Self::InvalidInput(_)
+            | Self::InvalidContentType
+            | Self::PayloadTooLarge
+            | Self::NotFound(..)
+            | Self::UnknownRoute(_)
+            | Self::MethodNotAllowed(_)
+            | Self::HostNotAllowed(_) => tracing::debug!(error = %self, "refused"),
+        }
+    }
+}
+
+impl From<sqlx::Error> for ApiError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        self.log();
+        let mut error = Map::new();
+        error.insert("type".to_owned(), json!(self.type_name()));
+        error.insert("message".to_owned(), json!(self.to_string()));
+        if let Some(data) = self.data() {
+            error.insert("data".to_owned(), data);
+        }
+        if let Self::Validation(errors) = &self {
+            error.insert("validation_errors".to_owned(), errors.tree());
+        }
+        let body = json!({"error": error, "ok": false});
+        (self.status(), Json(body)).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tree_mirrors_the_request() {
+        let mut errors = ValidationErrors::default();
+        errors.push("a", "Required");
+        errors.push("b.c", "Invalid uuid");
+        assert_eq!(
+            errors.tree(),
+            json!({
+                "_errors": [],
+                "a": {"_errors": ["Required"]},
+                "b": {"_errors": [], "c": {"_errors": ["Invalid uuid"]}},
+            })
+        );
+        assert_eq!(errors.to_string(), "a: Required; b.c: Invalid uuid");
+    }
+}

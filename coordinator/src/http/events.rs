@@ -1,0 +1,128 @@
+//! `/events/*`.
+
+use axum::{Router, extract::State};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::{Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, read, time_json};
+use crate::{
+    state::AppState,
+    store::events::{self, EventFilter, EventRow, EventSubject},
+};
+
+/// How many events are listed unless the request says otherwise.
+const DEFAULT_LIMIT: u32 = 500;
+
+pub(super) fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/events/get", read(get))
+        .route("/events/list", read(list))
+}
+
+async fn get(State(state): State<AppState>, caller: Caller, params: Params) -> Answer {
+    let mut reader = params.reader();
+    let id = reader.id("event_id");
+    reader.finish()?;
+    let id = id?;
+    let mut conn = state.store.read().await?;
+    let event = events::find(&mut conn, caller.workspace_id, id)
+        .await?
+        .ok_or(ApiError::NotFound(Resource::Event, id))?;
+    Ok(Reply::of("event", event_json(&event)))
+}
+
+async fn list(State(state): State<AppState>, caller: Caller, params: Params) -> Answer {
+    let mut reader = params.reader();
+    let filter = read_filter(&mut reader);
+    reader.finish()?;
+    let mut conn = state.store.read().await?;
+    let events = events::list(&mut conn, caller.workspace_id, &filter?).await?;
+    let events: Vec<_> = events.iter().map(event_json).collect();
+    Ok(Reply::of("events", events))
+}
+
+fn read_filter(reader: &mut Reader<'_>) -> Result<EventFilter, Invalid> {
+    let interval = read_interval(reader);
+    let event_type = reader.optional_text("event_type");
+    let event_types = reader.optional_texts("event_types");
+    let event_ids = reader.optional_ids("event_ids");
+    let system_ids = reader.optional_ids("acs_system_ids");
+    let subject = read_subject(reader);
+    let offset = reader.optional_number("unstable_offset");
+    let limit = reader.limit(DEFAULT_LIMIT);
+    let (after, before) = interval?;
+    Ok(EventFilter {
+        after,
+        before,
+        event_types: match event_type? {
+            Some(event_type) => Some(vec![event_type]),
+            None => event_types?,
+        },
+        event_ids: event_ids?,
+        acs_system_ids: system_ids?,
+        subject: subject?,
+        offset: offset?.unwrap_or_default(),
+        limit: limit?,
+    })
+}
+
+fn read_subject(reader: &mut Reader<'_>) -> Result<EventSubject, Invalid> {
+    let system = reader.optional_id("acs_system_id");
+    let account = reader.optional_id("connected_account_id");
+    let credential = reader.optional_id("acs_credential_id");
+    let encoder = reader.optional_id("acs_encoder_id");
+    let user = reader.optional_id("acs_user_id");
+    Ok(EventSubject {
+        acs_system_id: system?,
+        connected_account_id: account?,
+        acs_credential_id: credential?,
+        acs_encoder_id: encoder?,
+        acs_user_id: user?,
+    })
+}
+
+/// `since`, or both ends of `between`.
+fn read_interval(reader: &mut Reader<'_>) -> Result<(Timestamp, Option<Timestamp>), Invalid> {
+    if let Some(since) = reader.optional_time("since")? {
+        return Ok((since, None));
+    }
+    let Some(ends) = reader.optional_texts("between")? else {
+        return Err(reader.wrong("since", "Required, or between"));
+    };
+    let times: Vec<_> = ends
+        .iter()
+        .filter_map(|text| super::reader::parse_time(text))
+        .collect();
+    match (ends.as_slice(), times.as_slice()) {
+        ([_, _], [after, before]) if after < before => Ok((*after, Some(*before))),
+        ([_, _], [_, _]) => Err(reader.wrong("between", "the second time must be after the first")),
+        ([_, _], _) => Err(reader.wrong("between", "Invalid datetime")),
+        _ => Err(reader.wrong("between", "Array must contain exactly 2 element(s)")),
+    }
+}
+
+fn event_json(event: &EventRow) -> Value {
+    let mut json = Map::new();
+    let mut put = |key: &str, value: Value| {
+        json.insert(key.to_owned(), value);
+    };
+    put("event_id", json!(event.event_id));
+    put("event_type", json!(event.event_type));
+    put("event_description", json!(event.description));
+    put("workspace_id", json!(event.workspace_id));
+    put("created_at", time_json(event.created_at));
+    put("occurred_at", time_json(event.occurred_at));
+    let subject = &event.subject;
+    for (key, id) in [
+        ("acs_system_id", subject.acs_system_id),
+        ("connected_account_id", subject.connected_account_id),
+        ("acs_credential_id", subject.acs_credential_id),
+        ("acs_encoder_id", subject.acs_encoder_id),
+        ("acs_user_id", subject.acs_user_id),
+    ] {
+        if let Some(id) = id {
+            put(key, json!(id));
+        }
+    }
+    Value::Object(json)
+}

@@ -1,0 +1,56 @@
+//! Pages of lists: opaque cursors and the `pagination` object.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{Params, Reply};
+use crate::store::Page;
+
+/// Marks this service's cursors and their version.
+const MARK: &[u8] = b"p1";
+
+/// The id after which a page begins, from a cursor of this service.
+pub fn decode_cursor(cursor: &str) -> Option<Uuid> {
+    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
+    Uuid::from_slice(bytes.strip_prefix(MARK)?).ok()
+}
+
+/// A list's answer: its rows under `key` and the `pagination` object that leads to the next page.
+pub fn page_json<T>(
+    key: &str,
+    page: &Page<T>,
+    params: &Params,
+    id: impl Fn(&T) -> Uuid,
+    row: impl Fn(&T) -> Value,
+) -> Reply {
+    let last = page.rows.last().filter(|_| page.has_next);
+    let cursor = last.map(|row| encode_cursor(id(row)));
+    let rows: Vec<_> = page.rows.iter().map(row).collect();
+    Reply::of(key, rows).with(
+        "pagination",
+        json!({
+            "has_next_page": cursor.is_some(),
+            "next_page_cursor": cursor,
+            "next_page_url": cursor.as_deref().map(|cursor| params.url_of_page(cursor)),
+        }),
+    )
+}
+
+fn encode_cursor(last: Uuid) -> String {
+    URL_SAFE_NO_PAD.encode([MARK, last.as_bytes()].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_leads_back_to_its_id() {
+        let id = Uuid::from_u128(7);
+        assert_eq!(decode_cursor(&encode_cursor(id)), Some(id));
+        for foreign in ["", "x", "AAAA", &id.to_string()] {
+            assert_eq!(decode_cursor(foreign), None);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! `/acs/systems/*`.
+
+use axum::{Router, extract::State};
+use serde_json::{Value, json};
+
+use super::{Answer, ApiError, Caller, Params, Reply, Resource, read, time_json};
+use crate::{
+    state::AppState,
+    store::systems::{self, CountedSystem, SystemFilter},
+};
+
+pub(super) fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/acs/systems/get", read(get))
+        .route("/acs/systems/list", read(list))
+}
+
+async fn get(State(state): State<AppState>, caller: Caller, params: Params) -> Answer {
+    let mut reader = params.reader();
+    let id = reader.id("acs_system_id");
+    reader.finish()?;
+    let id = id?;
+    let mut conn = state.store.read().await?;
+    let system = systems::find(&mut conn, caller.workspace_id, id)
+        .await?
+        .ok_or(ApiError::NotFound(Resource::AcsSystem, id))?;
+    Ok(Reply::of("acs_system", system_json(&system)))
+}
+
+async fn list(State(state): State<AppState>, caller: Caller, params: Params) -> Answer {
+    let mut reader = params.reader();
+    let account = reader.optional_id("connected_account_id");
+    let search = reader.optional_text("search");
+    reader.refuse("customer_key", "customers are not offered by this service");
+    reader.finish()?;
+    let filter = SystemFilter {
+        connected_account_id: account?,
+        search: search?,
+    };
+    let mut conn = state.store.read().await?;
+    let systems = systems::list(&mut conn, caller.workspace_id, &filter).await?;
+    let systems: Vec<_> = systems.iter().map(system_json).collect();
+    Ok(Reply::of("acs_systems", systems))
+}
+
+fn system_json(counted: &CountedSystem) -> Value {
+    let system = &counted.system;
+    json!({
+        "acs_system_id": system.acs_system_id,
+        "workspace_id": system.workspace_id,
+        "connected_account_id": system.connected_account_id,
+        "connected_account_ids": [system.connected_account_id],
+        "name": system.name,
+        "created_at": time_json(system.created_at),
+        "location": {"time_zone": system.time_zone},
+        "acs_user_count": counted.acs_user_count,
+        "acs_access_group_count": 0,
+        "default_credential_manager_acs_system_id": null,
+        "is_credential_manager": false,
+        "image_url": "",
+        "image_alt_text": "",
+        "errors": [],
+        "warnings": [],
+    })
+}

@@ -1,0 +1,337 @@
+//! The API as callers see it: conventions common to all paths, and bad input.
+
+use axum::{
+    body::Body,
+    http::{Method, Request, StatusCode},
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{MAX_BODY_BYTES, bench::Bench, frame::REQUEST_ID};
+
+/// Every path that needs a key, with the methods it takes.
+const PATHS: &[(&str, &[Method])] = &[
+    ("/acs/systems/get", &[Method::GET, Method::POST]),
+    ("/acs/systems/list", &[Method::GET, Method::POST]),
+    ("/acs/entrances/get", &[Method::GET, Method::POST]),
+    ("/acs/entrances/list", &[Method::GET, Method::POST]),
+    ("/acs/users/create", &[Method::POST]),
+    ("/acs/users/get", &[Method::GET, Method::POST]),
+    ("/acs/users/list", &[Method::GET, Method::POST]),
+    ("/acs/credentials/create", &[Method::POST]),
+    ("/acs/credentials/get", &[Method::GET, Method::POST]),
+    ("/acs/credentials/list", &[Method::GET, Method::POST]),
+    ("/acs/credentials/update", &[Method::PATCH, Method::POST]),
+    ("/acs/credentials/delete", &[Method::DELETE, Method::POST]),
+    ("/events/get", &[Method::GET, Method::POST]),
+    ("/events/list", &[Method::GET, Method::POST]),
+    ("/workspaces/get", &[Method::GET, Method::POST]),
+];
+
+/// Paths that need one id, and the id's kind.
+const BY_ID: &[(&str, &str)] = &[
+    ("/acs/systems/get", "acs_system"),
+    ("/acs/entrances/get", "acs_entrance"),
+    ("/acs/users/get", "acs_user"),
+    ("/acs/credentials/get", "acs_credential"),
+    ("/acs/credentials/update", "acs_credential"),
+    ("/acs/credentials/delete", "acs_credential"),
+    ("/events/get", "event"),
+];
+
+#[tokio::test]
+async fn every_path_needs_a_key() {
+    let bench = Bench::start().await;
+    for (path, methods) in PATHS {
+        for method in *methods {
+            for header in [
+                None,
+                Some("Bearer seam_000000000000000000000000000000000000000000000000"),
+                Some("Bearer seam_at_something"),
+                Some("Bearer eyJhbGciOi"),
+                Some("Bearer "),
+                Some("Basic c2VhbTo="),
+                Some("seam_without_scheme"),
+            ] {
+                let mut request = Request::builder()
+                    .method(method)
+                    .uri(*path)
+                    .header("host", "localhost");
+                if let Some(header) = header {
+                    request = request.header("authorization", header);
+                }
+                let answer = bench.send(request.body(Body::empty()).unwrap()).await;
+                assert_eq!(answer.error(), (401, "unauthorized"), "{method} {path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_path_takes_its_methods_and_no_other() {
+    let bench = Bench::start().await;
+    let all = [
+        Method::GET,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+    ];
+    for (path, methods) in PATHS {
+        for method in &all {
+            let body = Some(json!({}));
+            let answer = bench.call(method.clone(), path, &bench.key, body).await;
+            if methods.contains(method) {
+                assert_ne!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
+            } else {
+                assert_eq!(answer.error(), (405, "method_not_allowed"), "{path}");
+            }
+            assert!(answer.headers.contains_key(REQUEST_ID));
+            assert!(!answer.headers.contains_key("access-control-allow-origin"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_key_opens_nothing() {
+    let bench = Bench::start().await;
+    let (_, key) = bench.neighbour().await;
+    let workspace = bench
+        .post_as(&key, "/workspaces/get", json!({}))
+        .await
+        .ok("workspace")
+        .clone();
+    let id = Uuid::try_parse(workspace["workspace_id"].as_str().unwrap()).unwrap();
+    let mut conn = bench.state.store.write().await.unwrap();
+    let keys = crate::store::api_keys::list(&mut conn, id).await.unwrap();
+    let now = bench.state.clock.utc();
+    let revoked = crate::store::api_keys::revoke(&mut conn, keys[0].api_key_id, now).await;
+    assert!(revoked.unwrap());
+    conn.commit().await.unwrap();
+    let answer = bench.post_as(&key, "/workspaces/get", json!({})).await;
+    assert_eq!(answer.error(), (401, "unauthorized"));
+}
+
+#[tokio::test]
+async fn a_post_must_declare_and_be_a_json_object() {
+    let bench = Bench::start().await;
+    let post = |content_type: Option<&str>, body: &'static str| {
+        let mut request = Request::post("/acs/systems/get")
+            .header("host", "localhost")
+            .header("authorization", format!("Bearer {}", bench.key));
+        if let Some(content_type) = content_type {
+            request = request.header("content-type", content_type);
+        }
+        bench.send(request.body(Body::from(body)).unwrap())
+    };
+    for content_type in [
+        None,
+        Some("text/plain"),
+        Some("application/x-www-form-urlencoded"),
+        Some("application/jsonp"),
+    ] {
+        let answer = post(content_type, "{}").await;
+        assert_eq!(answer.error(), (400, "invalid_content_type"));
+    }
+    for body in ["{", "nonsense", "[]", "null", "{\"a\":1}}", "\u{0}"] {
+        let answer = post(Some("application/json"), body).await;
+        assert_eq!(answer.error(), (400, "invalid_input"), "{body}");
+    }
+    let answer = post(Some("application/json; charset=utf-8"), "").await;
+    assert_eq!(
+        answer.body["error"]["validation_errors"],
+        json!({"_errors": [], "acs_system_id": {"_errors": ["Required"]}})
+    );
+}
+
+#[tokio::test]
+async fn a_deeply_nested_body_is_refused() {
+    let bench = Bench::start().await;
+    let request = Request::post("/acs/systems/get")
+        .header("host", "localhost")
+        .header("authorization", format!("Bearer {}", bench.key))
+        .header("content-type", "application/json")
+        .body(Body::from("[".repeat(100_000)))
+        .unwrap();
+    let answer = bench.send(request).await;
+    assert_eq!(answer.error(), (400, "invalid_input"));
+}
+
+#[tokio::test]
+async fn a_long_body_is_refused() {
+    let bench = Bench::start().await;
+    let filler = "x".repeat(MAX_BODY_BYTES);
+    let answer = bench
+        .post("/acs/systems/get", json!({"filler": filler}))
+        .await;
+    assert_eq!(answer.error(), (413, "payload_too_large"));
+}
+
+#[tokio::test]
+async fn ids_that_are_missing_wrong_or_unknown_are_named() {
+    let bench = Bench::start().await;
+    for (path, kind) in BY_ID {
+        let field = format!("{kind}_id");
+        for (value, expected) in [
+            (Value::Null, "Required"),
+            (json!(7), "Expected string, received number"),
+            (json!(["x"]), "Expected string, received array"),
+            (json!("front desk"), "Invalid uuid"),
+            (json!(""), "Invalid uuid"),
+        ] {
+            let answer = bench.post(path, json!({ &field: value })).await;
+            assert_eq!(answer.error(), (400, "invalid_input"), "{path}");
+            let errors = &answer.body["error"]["validation_errors"];
+            assert_eq!(errors[&field]["_errors"], json!([expected]), "{path}");
+        }
+        let answer = bench.post(path, json!({ &field: Uuid::new_v4() })).await;
+        assert_eq!(answer.error(), (404, &*format!("{kind}_not_found")));
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_are_told_in_json() {
+    let bench = Bench::start().await;
+    for path in ["/", "/acs", "/acs/systems", "/acs/systems/get/", "/x?y=z"] {
+        let answer = bench.get(path).await;
+        assert_eq!(answer.error(), (404, "route_not_found"), "{path}");
+        assert_eq!(answer.headers["content-type"], "application/json");
+        assert!(answer.headers.contains_key(REQUEST_ID));
+    }
+}
+
+#[tokio::test]
+async fn foreign_hosts_are_refused_before_anything_else() {
+    let bench = Bench::start().await;
+    for host in [Some("evil.example"), Some("evil.example:8480"), None] {
+        let mut request = Request::get("/health");
+        if let Some(host) = host {
+            request = request.header("host", host);
+        }
+        let answer = bench.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.error(), (421, "host_not_allowed"));
+        assert!(answer.headers.contains_key(REQUEST_ID));
+    }
+}
+
+#[tokio::test]
+async fn health_needs_no_key() {
+    let bench = Bench::start().await;
+    let request = Request::get("/health").header("host", "localhost:8480");
+    let answer = bench.send(request.body(Body::empty()).unwrap()).await;
+    assert_eq!(answer.ok("msg"), &json!("the service works"));
+}
+
+#[tokio::test]
+async fn the_workspace_is_the_keys() {
+    let bench = Bench::start().await;
+    let answer = bench.get("/workspaces/get").await;
+    let workspace = answer.ok("workspace");
+    assert_eq!(workspace["workspace_id"], json!(bench.workspace));
+    assert_eq!(workspace["is_sandbox"], json!(true));
+}
+
+#[tokio::test]
+async fn request_ids_differ() {
+    let bench = Bench::start().await;
+    let one = bench.get("/workspaces/get").await;
+    let other = bench.get("/workspaces/get").await;
+    assert_ne!(one.headers[REQUEST_ID], other.headers[REQUEST_ID]);
+}
+
+#[tokio::test]
+async fn a_panic_is_answered() {
+    use axum::{Router, middleware, routing::get};
+    use tower::ServiceExt as _;
+    async fn panics() {
+        panic!("on purpose");
+    }
+    let bench = Bench::start().await;
+    let frame = middleware::from_fn_with_state(bench.state.clone(), super::frame::frame);
+    let app: Router = Router::new().route("/panic", get(panics)).layer(frame);
+    let request = Request::get("/panic")
+        .header("host", "localhost")
+        .body(Body::empty())
+        .unwrap();
+    let response = app.oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    let body = axum::body::to_bytes(response.into_body(), 10_000).await;
+    let body: Value = serde_json::from_slice(&body.unwrap()).unwrap();
+    assert_eq!(body["error"]["type"], json!("internal_server_error"));
+    assert!(!body.to_string().contains("on purpose"));
+}
+
+#[tokio::test]
+async fn a_failing_store_is_answered_without_details() {
+    let bench = Bench::start().await;
+    bench.state.store.close().await;
+    let answer = bench.get("/workspaces/get").await;
+    assert_eq!(answer.error(), (500, "internal_server_error"));
+    assert!(!answer.body.to_string().contains("pool"));
+}
+
+#[tokio::test]
+async fn the_resources_of_another_workspace_do_not_exist() {
+    let bench = Bench::start().await;
+    let (their_system, their_key) = bench.neighbour().await;
+    let door = bench.entrance(their_system, "Their door").await;
+    let user = bench
+        .post_as(
+            &their_key,
+            "/acs/users/create",
+            json!({"acs_system_id": their_system, "full_name": "Their guest"}),
+        )
+        .await
+        .ok("acs_user")["acs_user_id"]
+        .clone();
+    let credential = bench
+        .post_as(
+            &their_key,
+            "/acs/credentials/create",
+            json!({"acs_user_id": user, "access_method": "card"}),
+        )
+        .await
+        .ok("acs_credential")["acs_credential_id"]
+        .clone();
+    let event = bench
+        .post_as(&their_key, "/events/list", json!({"since": "2020-01-01"}))
+        .await
+        .ok("events")[0]["event_id"]
+        .clone();
+    for (path, field, id) in [
+        ("/acs/systems/get", "acs_system_id", json!(their_system)),
+        ("/acs/users/list", "acs_system_id", json!(their_system)),
+        ("/acs/entrances/list", "acs_system_id", json!(their_system)),
+        (
+            "/acs/entrances/list",
+            "acs_credential_id",
+            credential.clone(),
+        ),
+        ("/acs/entrances/get", "acs_entrance_id", json!(door)),
+        ("/acs/users/get", "acs_user_id", user.clone()),
+        ("/acs/credentials/list", "acs_user_id", user.clone()),
+        (
+            "/acs/credentials/get",
+            "acs_credential_id",
+            credential.clone(),
+        ),
+        (
+            "/acs/credentials/update",
+            "acs_credential_id",
+            credential.clone(),
+        ),
+        (
+            "/acs/credentials/delete",
+            "acs_credential_id",
+            credential.clone(),
+        ),
+        ("/events/get", "event_id", event),
+    ] {
+        let ours = bench.post(path, json!({ field: &id })).await;
+        let missing = format!("{}_not_found", field.trim_end_matches("_id"));
+        assert_eq!(ours.error(), (404, &*missing), "{path}");
+        let theirs = bench.post_as(&their_key, path, json!({ field: &id })).await;
+        assert_eq!(theirs.status, StatusCode::OK, "{path}");
+    }
+}

@@ -1,0 +1,63 @@
+//! Columns as the store writes them: ids as text, times as unix milliseconds.
+
+use jiff::Timestamp;
+use sqlx::{Error, Row as _, sqlite::SqliteRow};
+use uuid::Uuid;
+
+/// An id column.
+pub(super) fn id(row: &SqliteRow, column: &str) -> Result<Uuid, Error> {
+    let text: &str = row.try_get(column)?;
+    Uuid::try_parse(text).map_err(|error| undecodable(column, error))
+}
+
+/// An id column that may be null.
+pub(super) fn optional_id(row: &SqliteRow, column: &str) -> Result<Option<Uuid>, Error> {
+    let text: Option<&str> = row.try_get(column)?;
+    text.map(Uuid::try_parse)
+        .transpose()
+        .map_err(|error| undecodable(column, error))
+}
+
+/// A time column.
+pub(super) fn time(row: &SqliteRow, column: &str) -> Result<Timestamp, Error> {
+    Timestamp::from_millisecond(row.try_get(column)?).map_err(|error| undecodable(column, error))
+}
+
+/// A time column that may be null.
+pub(super) fn optional_time(row: &SqliteRow, column: &str) -> Result<Option<Timestamp>, Error> {
+    let milliseconds: Option<i64> = row.try_get(column)?;
+    milliseconds
+        .map(Timestamp::from_millisecond)
+        .transpose()
+        .map_err(|error| undecodable(column, error))
+}
+
+/// A number column whose values the schema keeps small.
+pub(super) fn number<T: TryFrom<i64>>(row: &SqliteRow, column: &str) -> Result<T, Error>
+where
+    T::Error: std::error::Error + Send + Sync + 'static,
+{
+    let number: i64 = row.try_get(column)?;
+    T::try_from(number).map_err(|error| undecodable(column, error))
+}
+
+/// An id as the store writes it.
+pub(super) fn optional_text(id: Option<Uuid>) -> Option<String> {
+    id.map(|id| id.to_string())
+}
+
+/// A time as the store writes it.
+pub(super) fn optional_ms(time: Option<Timestamp>) -> Option<i64> {
+    time.map(Timestamp::as_millisecond)
+}
+
+/// The error for a column whose text or number is not what the schema promises.
+pub(super) fn undecodable(
+    column: &str,
+    source: impl std::error::Error + Send + Sync + 'static,
+) -> Error {
+    Error::ColumnDecode {
+        index: column.to_owned(),
+        source: Box::new(source),
+    }
+}

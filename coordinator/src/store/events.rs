@@ -1,0 +1,241 @@
+//! Events: what happened to resources, as the API lists it.
+
+use jiff::Timestamp;
+use sqlx::{FromRow, QueryBuilder, Row as _, Sqlite, SqliteConnection, sqlite::SqliteRow};
+use uuid::Uuid;
+
+use super::{StoreError, columns};
+use crate::ids;
+
+/// Every event that this service reports.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum EventType {
+    /// A credential was deleted.
+    AcsCredentialDeleted,
+    /// A credential was put on a card that held none of ours.
+    AcsCredentialIssued,
+    /// A credential was put on a card that held another of ours.
+    AcsCredentialReissued,
+    /// An encoder was seen for the first time.
+    AcsEncoderAdded,
+    /// An encoder is not offered any more.
+    AcsEncoderRemoved,
+    /// A user was made.
+    AcsUserCreated,
+}
+
+impl EventType {
+    /// The type as the API names it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AcsCredentialDeleted => "acs_credential.deleted",
+            Self::AcsCredentialIssued => "acs_credential.issued",
+            Self::AcsCredentialReissued => "acs_credential.reissued",
+            Self::AcsEncoderAdded => "acs_encoder.added",
+            Self::AcsEncoderRemoved => "acs_encoder.removed",
+            Self::AcsUserCreated => "acs_user.created",
+        }
+    }
+
+    /// The event in words.
+    const fn description(self) -> &'static str {
+        match self {
+            Self::AcsCredentialDeleted => "An ACS credential was deleted.",
+            Self::AcsCredentialIssued => "An ACS credential was issued.",
+            Self::AcsCredentialReissued => "An ACS credential was reissued.",
+            Self::AcsEncoderAdded => "An ACS encoder was added.",
+            Self::AcsEncoderRemoved => "An ACS encoder was removed.",
+            Self::AcsUserCreated => "An ACS user was created.",
+        }
+    }
+}
+
+/// An event.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct EventRow {
+    /// Its id.
+    pub event_id: Uuid,
+    /// The workspace in which it happened.
+    pub workspace_id: Uuid,
+    /// Its type, as the API names it.
+    pub event_type: String,
+    /// It in words.
+    pub description: String,
+    /// When it was recorded.
+    pub created_at: Timestamp,
+    /// When it happened.
+    pub occurred_at: Timestamp,
+    /// What it happened to.
+    pub subject: EventSubject,
+}
+
+/// The resources that an event names.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct EventSubject {
+    /// The system.
+    pub acs_system_id: Option<Uuid>,
+    /// The system's account.
+    pub connected_account_id: Option<Uuid>,
+    /// The credential.
+    pub acs_credential_id: Option<Uuid>,
+    /// The encoder.
+    pub acs_encoder_id: Option<Uuid>,
+    /// The user.
+    pub acs_user_id: Option<Uuid>,
+}
+
+impl FromRow<'_, SqliteRow> for EventRow {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            event_id: columns::id(row, "event_id")?,
+            workspace_id: columns::id(row, "workspace_id")?,
+            event_type: row.try_get("event_type")?,
+            description: row.try_get("description")?,
+            created_at: columns::time(row, "created_ms")?,
+            occurred_at: columns::time(row, "occurred_ms")?,
+            subject: EventSubject {
+                acs_system_id: columns::optional_id(row, "acs_system_id")?,
+                connected_account_id: columns::optional_id(row, "connected_account_id")?,
+                acs_credential_id: columns::optional_id(row, "acs_credential_id")?,
+                acs_encoder_id: columns::optional_id(row, "acs_encoder_id")?,
+                acs_user_id: columns::optional_id(row, "acs_user_id")?,
+            },
+        })
+    }
+}
+
+/// Which events to list; every condition that is given must hold. The interval excludes both its ends.
+#[derive(Clone, Debug)]
+pub struct EventFilter {
+    /// Only events recorded after this time.
+    pub after: Timestamp,
+    /// Only events recorded before this time.
+    pub before: Option<Timestamp>,
+    /// Only events of one of these types.
+    pub event_types: Option<Vec<String>>,
+    /// Only these events.
+    pub event_ids: Option<Vec<Uuid>>,
+    /// Only events of one of these systems.
+    pub acs_system_ids: Option<Vec<Uuid>>,
+    /// Only events that name these resources.
+    pub subject: EventSubject,
+    /// How many to skip.
+    pub offset: u32,
+    /// The most to return.
+    pub limit: u32,
+}
+
+/// Records an event.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn record(
+    conn: &mut SqliteConnection,
+    workspace_id: Uuid,
+    event_type: EventType,
+    subject: EventSubject,
+    occurred_at: Timestamp,
+    now: Timestamp,
+) -> Result<Uuid, StoreError> {
+    let event_id = ids::new_id(now);
+    sqlx::query(
+        "INSERT INTO events (event_id, workspace_id, event_type, description, created_ms, occurred_ms, acs_system_id, \
+         connected_account_id, acs_credential_id, acs_encoder_id, acs_user_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(event_id.to_string())
+    .bind(workspace_id.to_string())
+    .bind(event_type.as_str())
+    .bind(event_type.description())
+    .bind(now.as_millisecond())
+    .bind(occurred_at.as_millisecond())
+    .bind(columns::optional_text(subject.acs_system_id))
+    .bind(columns::optional_text(subject.connected_account_id))
+    .bind(columns::optional_text(subject.acs_credential_id))
+    .bind(columns::optional_text(subject.acs_encoder_id))
+    .bind(columns::optional_text(subject.acs_user_id))
+    .execute(conn)
+    .await?;
+    Ok(event_id)
+}
+
+/// The event with this id, if it happened in the workspace.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn find(
+    conn: &mut SqliteConnection,
+    workspace_id: Uuid,
+    event_id: Uuid,
+) -> Result<Option<EventRow>, StoreError> {
+    Ok(
+        sqlx::query_as("SELECT * FROM events WHERE event_id = ? AND workspace_id = ?")
+            .bind(event_id.to_string())
+            .bind(workspace_id.to_string())
+            .fetch_optional(conn)
+            .await?,
+    )
+}
+
+/// The events of a workspace that pass the filter, the oldest first.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn list(
+    conn: &mut SqliteConnection,
+    workspace_id: Uuid,
+    filter: &EventFilter,
+) -> Result<Vec<EventRow>, StoreError> {
+    let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM events WHERE workspace_id = ");
+    query
+        .push_bind(workspace_id.to_string())
+        .push(" AND created_ms > ")
+        .push_bind(filter.after.as_millisecond());
+    if let Some(before) = filter.before {
+        query
+            .push(" AND created_ms < ")
+            .push_bind(before.as_millisecond());
+    }
+    push_any(&mut query, "event_type", filter.event_types.as_deref());
+    push_any(&mut query, "event_id", filter.event_ids.as_deref());
+    push_any(
+        &mut query,
+        "acs_system_id",
+        filter.acs_system_ids.as_deref(),
+    );
+    push_subject(&mut query, &filter.subject);
+    query
+        .push(" ORDER BY created_ms, event_id LIMIT ")
+        .push_bind(filter.limit)
+        .push(" OFFSET ")
+        .push_bind(filter.offset);
+    Ok(query.build_query_as().fetch_all(conn).await?)
+}
+
+fn push_any<T: ToString>(
+    query: &mut QueryBuilder<Sqlite>,
+    column: &'static str,
+    values: Option<&[T]>,
+) {
+    let Some(values) = values else { return };
+    query.push(" AND ").push(column).push(" IN (");
+    let mut list = query.separated(", ");
+    for value in values {
+        list.push_bind(value.to_string());
+    }
+    query.push(")");
+}
+
+fn push_subject(query: &mut QueryBuilder<Sqlite>, subject: &EventSubject) {
+    let columns = [
+        (" AND acs_system_id = ", subject.acs_system_id),
+        (" AND connected_account_id = ", subject.connected_account_id),
+        (" AND acs_credential_id = ", subject.acs_credential_id),
+        (" AND acs_encoder_id = ", subject.acs_encoder_id),
+        (" AND acs_user_id = ", subject.acs_user_id),
+    ];
+    for (condition, id) in columns {
+        if let Some(id) = id {
+            query.push(condition).push_bind(id.to_string());
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The SQL store: SQLite in WAL mode, every commit on disk before it is answered.
+//!
+//! One file per resource, with its row structs and typed functions. They take a connection: [`Store::read`] gives
+//! one that sees a consistent state, [`Store::write`] a transaction that has the only right to write.
+
+pub mod api_keys;
+pub mod audit;
+mod columns;
+pub mod credentials;
+pub mod entrances;
+pub mod events;
+pub mod meta;
+pub mod site_keys;
+pub mod systems;
+pub mod users;
+pub mod workspaces;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use sqlx::{
+    Sqlite, SqlitePool, Transaction,
+    migrate::{MigrateError, Migrator},
+    pool::PoolConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use uuid::Uuid;
+
+use crate::{
+    secrets::{MasterKey, SecretsError},
+    tokens::NoRandomness,
+};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// How long a statement waits for another process (a command beside the running service) to finish its write.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many requests read side by side.
+const READERS: u32 = 4;
+
+/// Why the store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database file cannot be made or opened.
+    #[error("cannot open the database {path}: {source}")]
+    Unavailable {
+        /// The database file.
+        path: PathBuf,
+        /// What went wrong.
+        source: sqlx::Error,
+    },
+    /// The database file cannot be created.
+    #[error("cannot create the database {path}: {source}")]
+    NotCreated {
+        /// The database file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A newer version of this program has changed the database.
+    #[error(
+        "the database {path} is of version {found}, this program knows versions up to {known}: run the newer program"
+    )]
+    Newer {
+        /// The database file.
+        path: PathBuf,
+        /// The newest migration in the database.
+        found: i64,
+        /// The newest migration that this program has.
+        known: i64,
+    },
+    /// The tables could not be brought up to date.
+    #[error("cannot bring the database up to date: {0}")]
+    Migration(#[from] MigrateError),
+    /// A statement failed.
+    #[error("database: {0}")]
+    Query(#[from] sqlx::Error),
+    /// A secret could not be sealed or opened.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
+    /// No random bytes for a key.
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
+    /// All 65,535 entrance numbers of a system are taken.
+    #[error("the system has all 65535 entrances that a card can name: make another system")]
+    EntrancesExhausted,
+}
+
+/// The open database and the master key of its secrets.
+#[derive(Clone, Debug)]
+pub struct Store {
+    writer: SqlitePool,
+    readers: SqlitePool,
+    master_key: MasterKey,
+    store_id: Uuid,
+}
+
+impl Store {
+    /// Opens the database file, making it, its tables and the master key file where they are missing.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a file cannot be made or read, the database is newer than this program, or the master key
+    /// is missing or not the database's.
+    pub async fn open(
+        database: &Path,
+        master_key_file: &Path,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        create_private(database).map_err(|source| StoreError::NotCreated {
+            path: database.to_owned(),
+            source,
+        })?;
+        let unavailable = |source| StoreError::Unavailable {
+            path: database.to_owned(),
+            source,
+        };
+        let options = connect_options(database);
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_with(options.clone())
+            .await
+            .map_err(unavailable)?;
+        migrate(&writer, database).await?;
+        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+        let (store_id, master_key) = meta::identify(&mut transaction, master_key_file, now).await?;
+        transaction.commit().await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .connect_with(options.pragma("query_only", "1"))
+            .await
+            .map_err(unavailable)?;
+        Ok(Self {
+            writer,
+            readers,
+            master_key,
+            store_id,
+        })
+    }
+
+    /// A connection that only reads.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`] when none is free in time.
+    pub async fn read(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
+        Ok(self.readers.acquire().await?)
+    }
+
+    /// A transaction that may write: the only one in this process. Dropped without a commit it changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`] when another process keeps the database busy.
+    pub async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    /// The key of the store's secrets.
+    pub fn master_key(&self) -> &MasterKey {
+        &self.master_key
+    }
+
+    /// The store's identity: agents tell by it whether they talk to the store they know.
+    pub fn store_id(&self) -> Uuid {
+        self.store_id
+    }
+
+    /// Closes all connections; the write-ahead log is folded into the database.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+/// One page of a list.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Page<T> {
+    /// The rows, in the order of their creation.
+    pub rows: Vec<T>,
+    /// Whether more rows follow.
+    pub has_next: bool,
+}
+
+impl<T> Page<T> {
+    /// Makes a page of at most `limit` rows out of a query for one more than that.
+    pub(crate) fn cut(mut rows: Vec<T>, limit: u32) -> Self {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let has_next = rows.len() > limit;
+        rows.truncate(limit);
+        Self { rows, has_next }
+    }
+}
+
+/// Where a page begins and how long it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PageRequest {
+    /// The last id of the page before; none for the first page.
+    pub after: Option<Uuid>,
+    /// The most rows to return, at least 1.
+    pub limit: u32,
+}
+
+impl PageRequest {
+    /// The id after which the page begins, as it sorts in the store.
+    pub(crate) fn after_text(&self) -> String {
+        self.after.map(|id| id.to_string()).unwrap_or_default()
+    }
+
+    /// How many rows to ask for so that the answer tells whether more follow.
+    pub(crate) fn fetch(&self) -> i64 {
+        i64::from(self.limit) + 1
+    }
+}
+
+fn connect_options(database: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(database)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+}
+
+/// Makes the database file, if it is missing, so that only its owner may read it: it names guests and their cards.
+fn create_private(database: &Path) -> io::Result<()> {
+    match crate::secrets::write_private(database, b"") {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        result => result,
+    }
+}
+
+async fn migrate(writer: &SqlitePool, database: &Path) -> Result<(), StoreError> {
+    match MIGRATIONS.run(writer).await {
+        Err(MigrateError::VersionMissing(_) | MigrateError::VersionTooNew(..)) => {
+            let found = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations")
+                .fetch_one(writer)
+                .await?;
+            let known = MIGRATIONS.iter().map(|m| m.version).max();
+            Err(StoreError::Newer {
+                path: database.to_owned(),
+                found,
+                known: known.unwrap_or_default(),
+            })
+        }
+        result => Ok(result?),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,1 @@
+//! The store as a whole: opening, reopening, and what must be refused.
