@@ -6,6 +6,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod encoder;
+pub mod jobs;
 pub mod journal;
 pub mod session;
 pub mod transport;

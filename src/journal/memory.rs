@@ -6,7 +6,9 @@ use encoder_protocols::wire::{EncoderKey, JobFinished, JobId};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Guard, JournalContents, JournaledJob, JournaledState, RETENTION, Recall, Record};
+use super::{
+    Guard, JournalContents, JournaledJob, JournaledState, Owed, RETENTION, Recall, Record,
+};
 
 /// What the file would hold. Cloning it is taking a disk image.
 #[derive(Clone, Debug)]
@@ -22,6 +24,7 @@ pub struct MemoryJournal {
 #[derive(Clone, Debug)]
 struct Kept {
     finished: JobFinished,
+    encoder_key: Option<EncoderKey>,
     acknowledged_at: Option<Timestamp>,
 }
 
@@ -56,7 +59,10 @@ impl MemoryJournal {
                 .outcomes
                 .values()
                 .filter(|kept| kept.acknowledged_at.is_none())
-                .map(|kept| kept.finished.clone())
+                .map(|kept| Owed {
+                    finished: kept.finished.clone(),
+                    encoder_key: kept.encoder_key.clone(),
+                })
                 .collect(),
             guards: self.guards.clone(),
             problems: Vec::new(),
@@ -135,6 +141,8 @@ impl MemoryJournal {
     }
 
     fn finish(&mut self, finished: &JobFinished) {
+        let job = self.open_job(finished.job_id);
+        let encoder_key = job.map(|job| job.facts.encoder_key.clone());
         self.open_jobs
             .retain(|job| job.facts.job_id != finished.job_id);
         self.last_sequence = self.last_sequence.max(finished.sequence);
@@ -142,6 +150,7 @@ impl MemoryJournal {
             finished.sequence,
             Kept {
                 finished: finished.clone(),
+                encoder_key,
                 acknowledged_at: None,
             },
         );

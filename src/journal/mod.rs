@@ -13,6 +13,6 @@ mod thread;
 pub use error::JournalError;
 pub use memory::MemoryJournal;
 pub use record::{
-    Guard, JobFacts, JournalContents, JournaledJob, JournaledState, RETENTION, Recall, Record,
+    Guard, JobFacts, JournalContents, JournaledJob, JournaledState, Owed, RETENTION, Recall, Record,
 };
 pub use thread::Journal;

@@ -121,6 +121,15 @@ pub enum JournaledState {
     },
 }
 
+/// An outcome that is not acknowledged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Owed {
+    /// The outcome.
+    pub finished: JobFinished,
+    /// Its encoder; none for a job that was cancelled before it ever came.
+    pub encoder_key: Option<EncoderKey>,
+}
+
 /// Everything that a starting agent must know.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JournalContents {
@@ -133,7 +142,7 @@ pub struct JournalContents {
     /// Jobs without an outcome, in the order of their acceptance.
     pub open_jobs: Vec<JournaledJob>,
     /// Outcomes that are not acknowledged, by sequence.
-    pub unacknowledged: Vec<JobFinished>,
+    pub unacknowledged: Vec<Owed>,
     /// Cards that must leave their encoder first.
     pub guards: BTreeMap<EncoderKey, Guard>,
     /// What was wrong with the journal at its opening, in words for the operator.

@@ -12,7 +12,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 use super::{
-    Guard, JobFacts, JournalContents, JournalError, JournaledJob, JournaledState, RETENTION,
+    Guard, JobFacts, JournalContents, JournalError, JournaledJob, JournaledState, Owed, RETENTION,
     Recall, Record,
 };
 
@@ -176,14 +176,14 @@ impl Store {
         Ok(jobs)
     }
 
-    fn unacknowledged(&self) -> Result<Vec<JobFinished>, JournalError> {
+    fn unacknowledged(&self) -> Result<Vec<Owed>, JournalError> {
         let outcomes = self
             .connection
             .prepare(
-                "SELECT finished, contents FROM jobs
+                "SELECT finished, contents, encoder_key FROM jobs
                  WHERE finished IS NOT NULL AND acknowledged_at IS NULL ORDER BY sequence",
             )?
-            .query_map([], outcome)?
+            .query_map([], owed)?
             .collect::<Result<_, _>>()?;
         Ok(outcomes)
     }
@@ -351,6 +351,14 @@ fn outcome(row: &Row<'_>) -> rusqlite::Result<JobFinished> {
         Some(_) => Some(from_json::<CardContents>(row, 1)?),
     };
     Ok(finished)
+}
+
+fn owed(row: &Row<'_>) -> rusqlite::Result<Owed> {
+    let encoder_key: Option<String> = row.get(2)?;
+    Ok(Owed {
+        finished: outcome(row)?,
+        encoder_key: encoder_key.map(EncoderKey),
+    })
 }
 
 /// SQLite's integers are signed; no count here gets near their end.

@@ -1,0 +1,178 @@
+//! A job's end: its outcome becomes durable, goes out, and is sent again until it is acknowledged.
+
+use encoder_protocols::wire::{AgentMessage, ErrorCode, JobError, JobFinished, JobId, Touched};
+
+use super::{
+    action::{Action, AfterPersist, AfterRecall, Now},
+    job::{Front, Job, Phase},
+    machine::Jobs,
+    outcome::{self, Done},
+};
+use crate::{
+    encoder::{EncoderCommand, Signal},
+    journal::{Guard, JournalError, Owed, Recall, Record},
+};
+
+impl Jobs {
+    /// The job did what was asked.
+    pub(super) fn succeed(&mut self, now: Now, job_id: JobId, front: Front, done: Done) {
+        let sequence = self.last_sequence + 1;
+        let Some(job) = self.open.get_mut(&job_id) else {
+            return;
+        };
+        let finished = outcome::success(job, sequence, front.card, done, now.utc);
+        self.finish(finished);
+    }
+
+    /// The job failed.
+    pub(super) fn fail(&mut self, job_id: JobId, error: JobError) {
+        let sequence = self.last_sequence + 1;
+        let Some(job) = self.open.get(&job_id) else {
+            return;
+        };
+        if matches!(job.phase, Phase::Settling) {
+            return;
+        }
+        let finished = outcome::failure(job, sequence, error);
+        self.finish(finished);
+    }
+
+    /// The coordinator does not want the job any more.
+    pub(super) fn cancel(&mut self, job_id: JobId, code: ErrorCode, message: String) {
+        match self.open.get(&job_id) {
+            // Once started, the write's own outcome wins.
+            Some(job) if job.is_started() => {}
+            Some(_) => {
+                self.give_up_operation(job_id);
+                self.fail(
+                    job_id,
+                    outcome::cancelled(code, message, Touched::Untouched),
+                );
+            }
+            None => {
+                if self.send_outcome_of(job_id) {
+                    return;
+                }
+                let then = AfterRecall::Cancelled {
+                    job_id,
+                    code,
+                    message,
+                };
+                self.agenda.recall(Recall::Job(job_id), then);
+            }
+        }
+    }
+
+    /// The journal was asked about a cancelled job that is not open.
+    pub(super) fn cancelled_unknown(
+        &mut self,
+        job_id: JobId,
+        code: ErrorCode,
+        message: String,
+        known: Result<Vec<JobFinished>, JournalError>,
+    ) {
+        let touched = match known {
+            Ok(outcomes) if !outcomes.is_empty() => {
+                for outcome in outcomes {
+                    self.send(AgentMessage::JobFinished(outcome));
+                }
+                return;
+            }
+            Ok(_) => Touched::Untouched,
+            // Nothing proves that the job never wrote.
+            Err(_) => Touched::Unknown,
+        };
+        let error = outcome::cancelled(code, message, touched);
+        let finished = outcome::failure_of_unknown(job_id, self.last_sequence + 1, error);
+        self.finish(finished);
+    }
+
+    /// The outcome is durable, or is at least known: it goes out, and the queue goes on.
+    pub(super) fn finished(&mut self, now: Now, finished: JobFinished) {
+        let job_id = finished.job_id;
+        self.send(AgentMessage::JobFinished(finished.clone()));
+        let (error, touched) = (finished.error.as_ref().map(|e| e.code), finished.touched);
+        let guard = self
+            .open
+            .get(&job_id)
+            .and_then(|job| self.guard_after(job, &finished));
+        let job = self.open.get(&job_id);
+        let encoder_key = job.map(|job| job.facts.encoder_key.clone());
+        self.outbox.insert(
+            finished.sequence,
+            Owed {
+                finished,
+                encoder_key,
+            },
+        );
+        let Some(job) = self.open.remove(&job_id) else {
+            return;
+        };
+        let was_head = self.is_head(&job);
+        if let Some(encoder) = self.encoders.get_mut(job.encoder.0) {
+            encoder.queue.retain(|other| *other != job_id);
+            if let Some(guard) = guard {
+                encoder.field.set_guard(guard);
+            }
+            if was_head {
+                encoder.field.ignore(None);
+            }
+        }
+        self.inventory_changed = true;
+        if was_head {
+            let signal = if error.is_none() {
+                Signal::Done
+            } else {
+                Signal::Failed
+            };
+            self.command(job.encoder, EncoderCommand::Signal(signal));
+        }
+        let key = job.facts.encoder_key.clone();
+        let end = job.end(key, now.at, error, touched);
+        self.agenda.push(Action::Ended(end));
+        self.settle(now, job.encoder);
+    }
+
+    /// The coordinator holds the outcome.
+    pub(super) fn acknowledged(&mut self, now: Now, sequence: u64) {
+        if self.outbox.remove(&sequence).is_some() {
+            let at = now.utc;
+            self.defer(now, Record::Acknowledged { sequence, at });
+        }
+    }
+
+    fn finish(&mut self, finished: JobFinished) {
+        self.last_sequence = finished.sequence;
+        let guard = self
+            .open
+            .get(&finished.job_id)
+            .and_then(|job| self.guard_after(job, &finished));
+        let encoder_key = self
+            .open
+            .get(&finished.job_id)
+            .map(|job| job.facts.encoder_key.clone());
+        self.set_phase(finished.job_id, Phase::Settling);
+        let mut records = vec![Record::Finished(Box::new(finished.clone()))];
+        if let (Some(guard), Some(encoder_key)) = (guard, encoder_key) {
+            records.push(Record::Guarded {
+                encoder_key,
+                guard: Some(guard),
+            });
+        }
+        self.agenda
+            .persist(records, AfterPersist::Finished(Box::new(finished)));
+    }
+
+    /// The card that must leave the encoder after this outcome (promise, rule 7).
+    fn guard_after(&self, job: &Job, finished: &JobFinished) -> Option<Guard> {
+        let encoder = self.encoders.get(job.encoder.0)?;
+        let changed = finished.touched != Touched::Untouched;
+        let uid = finished.card?.uid?;
+        (job.is_encode() && changed && encoder.settings.lift_between_cards).then_some(
+            Guard::Written {
+                uid,
+                credential_id: job.facts.credential_id,
+            },
+        )
+    }
+}

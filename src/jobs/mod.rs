@@ -1,0 +1,25 @@
+//! Jobs: what the agent has promised, and how it keeps it.
+//!
+//! [`Jobs`] is one pure state machine for the whole agent: it owns every encoder's queue, the presentations, the
+//! outcomes and what is said of them. Time is passed in; what it wants done comes out as [`Action`]s. [`Runner`] is the
+//! task around it. The rules that it follows stand in the README of `encoder_protocols::wire`.
+
+mod accepting;
+mod action;
+mod attached;
+mod deadline;
+mod finishing;
+mod inventory;
+mod job;
+mod looking;
+mod machine;
+mod outcome;
+mod presence;
+mod runner;
+mod session;
+mod waiting;
+mod working;
+
+pub use action::{Action, AgentFacts, JobEnd, Now};
+pub use machine::Jobs;
+pub use runner::Runner;

@@ -1,0 +1,227 @@
+//! How a job's end is put into words: one function per way to end.
+
+use std::time::Duration;
+
+use encoder_protocols::{
+    card::{CardContents, CardDescription},
+    wire::{ErrorCode, JobError, JobFinished, JobId, JobKind, MAX_CARDS_PER_JOB, Outcome, Touched},
+};
+use jiff::Timestamp;
+
+use super::{
+    attached::{Attached, GONE_AFTER, Link},
+    job::Job,
+};
+
+const LIFT: &str = "lift the card and put down another, or the same one again";
+
+/// What a job achieved.
+#[derive(Debug)]
+pub(super) enum Done {
+    /// The whole image is on the card and was read back.
+    Written,
+    /// The card was read.
+    Read(CardContents),
+}
+
+/// The outcome of a job that did what was asked.
+pub(super) fn success(
+    job: &Job,
+    sequence: u64,
+    card: CardDescription,
+    done: Done,
+    utc: Timestamp,
+) -> JobFinished {
+    let (touched, issued_at, contents) = match done {
+        Done::Written => (Touched::Written, Some(utc), None),
+        Done::Read(contents) => (Touched::Untouched, None, Some(contents)),
+    };
+    JobFinished {
+        sequence,
+        job_id: job.id(),
+        kind: job.facts.kind,
+        credential_id: job.facts.credential_id,
+        outcome: Outcome::Success,
+        touched,
+        card: Some(card),
+        card_number: card.card_number(),
+        issued_at,
+        contents,
+        error: None,
+    }
+}
+
+/// The outcome of a job that failed.
+pub(super) fn failure(job: &Job, sequence: u64, error: JobError) -> JobFinished {
+    JobFinished {
+        kind: job.facts.kind,
+        credential_id: job.facts.credential_id,
+        card: job.last_card,
+        card_number: job.last_card.and_then(|card| card.card_number()),
+        ..failure_of_unknown(job.id(), sequence, error)
+    }
+}
+
+/// The outcome of a job that never came here.
+pub(super) fn failure_of_unknown(job_id: JobId, sequence: u64, error: JobError) -> JobFinished {
+    JobFinished {
+        sequence,
+        job_id,
+        // What is not known counts as the kind that could have changed a card.
+        kind: JobKind::Encode,
+        credential_id: None,
+        outcome: Outcome::Error,
+        touched: error.touched,
+        card: None,
+        card_number: None,
+        issued_at: None,
+        contents: None,
+        error: Some(error),
+    }
+}
+
+pub(super) fn expired(must_lift: bool) -> JobError {
+    let code = ErrorCode::ActionAttemptExpired;
+    if must_lift {
+        return untouched(code, format!("the attempt's time is over: {LIFT}"));
+    }
+    untouched(code, "the attempt's time is over; ask again")
+}
+
+pub(super) fn no_card(wait: Duration, must_lift: bool) -> JobError {
+    let code = ErrorCode::NoCardOnEncoder;
+    if must_lift {
+        let message = format!("the card that lies on the encoder was written just before: {LIFT}");
+        return untouched(code, message);
+    }
+    let seconds = wait.as_secs_f32();
+    let message =
+        format!("no card was put on the encoder within {seconds} s; ask again and put one on it");
+    untouched(code, message)
+}
+
+pub(super) fn encoder_gone(encoder: &Attached) -> JobError {
+    let problem = match &encoder.link {
+        Link::Gone { problem, .. } => problem,
+        Link::Starting { .. } | Link::Up => "it has not answered yet",
+    };
+    let message = format!(
+        "the encoder {} has been gone for {} s: {problem}",
+        encoder.name(),
+        GONE_AFTER.as_secs()
+    );
+    untouched(ErrorCode::EncoderNotOnline, message)
+}
+
+pub(super) fn encoder_removed() -> JobError {
+    untouched(
+        ErrorCode::EncoderNotOnline,
+        "the job's encoder is not configured on this agent any more",
+    )
+}
+
+pub(super) fn random_uid() -> JobError {
+    untouched(
+        ErrorCode::IncompatibleCardFormat,
+        "the card draws a random uid each time, so that no key can be bound to it; take another card",
+    )
+}
+
+pub(super) fn no_uid() -> JobError {
+    untouched(
+        ErrorCode::IncompatibleCardFormat,
+        "the card shows no uid, so that no key can be bound to it; take another card",
+    )
+}
+
+pub(super) fn too_many_cards() -> JobError {
+    let message = format!(
+        "too many different cards: more than {MAX_CARDS_PER_JOB} were presented; ask again and leave one card on the encoder"
+    );
+    untouched(ErrorCode::UncategorizedError, message)
+}
+
+pub(super) fn refused(code: ErrorCode, message: String) -> JobError {
+    untouched(code, message)
+}
+
+pub(super) fn plan_does_not_fit() -> JobError {
+    untouched(
+        ErrorCode::UncategorizedError,
+        "the coordinator's plan does not fit the job: expected a write for an encode, a read for a scan",
+    )
+}
+
+pub(super) fn not_durable(problem: &str) -> JobError {
+    let message = format!("the write was not begun: {problem}");
+    untouched(ErrorCode::UncategorizedError, message)
+}
+
+pub(super) fn cancelled(code: ErrorCode, message: String, touched: Touched) -> JobError {
+    JobError {
+        touched,
+        ..untouched(code, message)
+    }
+}
+
+pub(super) fn strange_result(touched: Touched) -> JobError {
+    JobError {
+        touched,
+        ..untouched(
+            ErrorCode::UncategorizedError,
+            "the encoder ended another operation than it was asked for; report this",
+        )
+    }
+}
+
+/// A write that had begun and failed. That the encoder went away tells nothing about the card.
+pub(super) fn write_failed(error: JobError) -> JobError {
+    match error.code {
+        ErrorCode::EncoderNotOnline | ErrorCode::EncoderCommunicationTimeout
+            if error.touched != Touched::Untouched =>
+        {
+            JobError {
+                code: ErrorCode::EncodingInterrupted,
+                message: format!("the write was interrupted: {}", error.message),
+                ..error
+            }
+        }
+        ErrorCode::EncoderNotOnline
+        | ErrorCode::EncoderCommunicationTimeout
+        | ErrorCode::ActionAttemptExpired
+        | ErrorCode::BridgeDisconnected
+        | ErrorCode::CredentialCannotBeReissued
+        | ErrorCode::CredentialDeleted
+        | ErrorCode::EncodingInterrupted
+        | ErrorCode::IncompatibleCardFormat
+        | ErrorCode::NoCardOnEncoder
+        | ErrorCode::UncategorizedError => error,
+    }
+}
+
+pub(super) fn not_verified(reason: &str) -> JobError {
+    JobError {
+        code: ErrorCode::EncodingInterrupted,
+        message: format!(
+            "the agent stopped during the write and could not verify the card: {reason}; encode the same card again"
+        ),
+        touched: Touched::Unknown,
+        hardware: None,
+    }
+}
+
+pub(super) fn not_verified_by(error: JobError) -> JobError {
+    JobError {
+        hardware: error.hardware,
+        ..not_verified(&error.message)
+    }
+}
+
+fn untouched(code: ErrorCode, message: impl Into<String>) -> JobError {
+    JobError {
+        code,
+        message: message.into(),
+        touched: Touched::Untouched,
+        hardware: None,
+    }
+}

@@ -1,0 +1,273 @@
+//! The task around the machine: it waits for whatever comes first and carries out what the machine wants.
+
+use std::{collections::VecDeque, time::Duration};
+
+use tokio::{
+    sync::mpsc::{self, error::TrySendError},
+    time::{Interval, MissedTickBehavior, interval_at, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    action::{Action, JobEnd, Now},
+    machine::Jobs,
+};
+use crate::{
+    clock::Clock,
+    encoder::{EncoderCommand, EncoderEvent, EncoderId},
+    journal::Journal,
+    session::{Outgoing, SessionEvent},
+};
+
+/// How often outcomes beyond their retention are forgotten.
+const COMPACT_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How soon a command is tried again that an encoder's full channel did not take.
+const COMMAND_RETRY: Duration = Duration::from_millis(5);
+
+/// How long a stopping agent waits for a running write, and for its outcome to go out.
+const DRAIN_FOR: Duration = Duration::from_secs(20);
+
+/// Everything that the jobs are wired to.
+#[derive(Debug)]
+pub struct Runner {
+    /// The machine, recovered from the journal's contents.
+    pub jobs: Jobs,
+    /// The journal.
+    pub journal: Journal,
+    /// The clock that the machine's moments are of.
+    pub clock: Clock,
+    /// What the session tells.
+    pub session_events: mpsc::Receiver<SessionEvent>,
+    /// Where messages go.
+    pub outgoing: mpsc::Sender<Outgoing>,
+    /// The encoder tasks, in the order of their [`EncoderId`]s.
+    pub encoders: Vec<mpsc::Sender<EncoderCommand>>,
+    /// What the encoder tasks report.
+    pub encoder_events: mpsc::Receiver<(EncoderId, EncoderEvent)>,
+    /// Cancelled when the agent is to stop.
+    pub shutdown: CancellationToken,
+}
+
+/// What wakes the runner.
+enum Wake {
+    Session(SessionEvent),
+    Encoder(EncoderId, EncoderEvent),
+    Timeout,
+    Compact,
+    /// A message of the backlog can be sent.
+    Room,
+    /// A command that was not taken may be now.
+    Retry,
+    Shutdown,
+    /// The session's task is gone.
+    SessionGone,
+    /// All encoder tasks are gone.
+    EncodersGone,
+}
+
+impl Runner {
+    /// Runs until `shutdown`; then a running write goes on to its end and its outcome is sent. Closes the journal.
+    ///
+    /// Every channel may be bounded: the runner never waits for room in one while another has something for it.
+    pub async fn run(self) {
+        let mut running = Running {
+            messages: VecDeque::new(),
+            commands: self.encoders.iter().map(|_| VecDeque::new()).collect(),
+            session_open: true,
+            runner: self,
+        };
+        running.serve().await;
+        running.drain().await;
+        running.runner.journal.close().await;
+    }
+}
+
+struct Running {
+    runner: Runner,
+    session_open: bool,
+    /// Messages for which the session had no room yet.
+    messages: VecDeque<Outgoing>,
+    /// Commands for which an encoder had no room yet.
+    commands: Vec<VecDeque<EncoderCommand>>,
+}
+
+impl Running {
+    async fn serve(&mut self) {
+        let day = self.runner.clock.instant(self.now().at + COMPACT_EVERY);
+        let mut compact = interval_at(day, COMPACT_EVERY);
+        compact.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.carry_out().await;
+        loop {
+            let wake = self.next(&mut compact).await;
+            if matches!(
+                wake,
+                Wake::Shutdown | Wake::SessionGone | Wake::EncodersGone
+            ) {
+                return;
+            }
+            self.handle(wake).await;
+        }
+    }
+
+    /// Lets a running write end and its outcome go out.
+    async fn drain(&mut self) {
+        let now = self.now();
+        self.runner.jobs.drain(now);
+        self.carry_out().await;
+        let mut never = interval_at(
+            self.runner.clock.instant(now.at + COMPACT_EVERY),
+            COMPACT_EVERY,
+        );
+        self.runner.shutdown = CancellationToken::new();
+        let drained = timeout(DRAIN_FOR, async {
+            while !(self.runner.jobs.is_drained() && self.messages.is_empty()) {
+                let wake = self.next(&mut never).await;
+                if matches!(wake, Wake::EncodersGone) {
+                    return;
+                }
+                self.handle(wake).await;
+            }
+        });
+        if drained.await.is_err() {
+            tracing::warn!(
+                "a write or its report has not ended within {} s; the agent stops and looks at the card at its next start",
+                DRAIN_FOR.as_secs()
+            );
+        }
+    }
+
+    async fn next(&mut self, compact: &mut Interval) -> Wake {
+        let wake_at = self.runner.jobs.poll_timeout();
+        let clock = self.runner.clock;
+        let commands_wait = self.commands.iter().any(|queue| !queue.is_empty());
+        let runner = &mut self.runner;
+        tokio::select! {
+            biased;
+            event = runner.encoder_events.recv() => match event {
+                Some((id, event)) => Wake::Encoder(id, event),
+                None => Wake::EncodersGone,
+            },
+            event = runner.session_events.recv(), if self.session_open => match event {
+                Some(event) => Wake::Session(event),
+                None => {
+                    self.session_open = false;
+                    Wake::SessionGone
+                }
+            },
+            room = runner.outgoing.reserve(), if !self.messages.is_empty() => {
+                match (room, self.messages.pop_front()) {
+                    (Ok(permit), Some(message)) => permit.send(message),
+                    (Err(_), _) => self.messages.clear(),
+                    (Ok(_), None) => {}
+                }
+                Wake::Room
+            }
+            () = sleep_until(clock.instant(wake_at.unwrap_or_default())), if wake_at.is_some() => Wake::Timeout,
+            () = tokio::time::sleep(COMMAND_RETRY), if commands_wait => Wake::Retry,
+            _ = compact.tick() => Wake::Compact,
+            () = runner.shutdown.cancelled() => Wake::Shutdown,
+        }
+    }
+
+    async fn handle(&mut self, wake: Wake) {
+        let now = self.now();
+        match wake {
+            Wake::Session(event) => self.runner.jobs.handle_session(now, event),
+            Wake::Encoder(id, event) => self.runner.jobs.handle_encoder(now, id, event),
+            Wake::Timeout => self.runner.jobs.handle_timeout(now),
+            Wake::Compact => {
+                if let Err(error) = self.runner.journal.compact(now.utc).await {
+                    tracing::warn!(%error, "old outcomes could not be forgotten; trying again in a day");
+                }
+            }
+            Wake::Retry => self.retry_commands(),
+            Wake::Room | Wake::Shutdown | Wake::SessionGone | Wake::EncodersGone => {}
+        }
+        self.carry_out().await;
+    }
+
+    /// Carries out everything that the machine wants, in order.
+    async fn carry_out(&mut self) {
+        while let Some(action) = self.runner.jobs.poll_action() {
+            match action {
+                Action::Persist(records) => {
+                    let result = self.runner.journal.append(records).await;
+                    if let Err(error) = &result {
+                        tracing::error!(%error, "the journal could not be written");
+                    }
+                    let now = self.now();
+                    self.runner.jobs.handle_stored(now, result);
+                }
+                Action::Recall(recall) => {
+                    let result = self.runner.journal.recall(recall).await;
+                    if let Err(error) = &result {
+                        tracing::error!(%error, "the journal could not be read");
+                    }
+                    let now = self.now();
+                    self.runner.jobs.handle_recalled(now, result);
+                }
+                Action::Send(message) => self.send(message),
+                Action::Command(id, command) => self.command(id, command),
+                Action::Ended(end) => log_end(&end),
+            }
+        }
+    }
+
+    fn send(&mut self, message: Outgoing) {
+        // What was made for an earlier connection would be dropped by the session anyway.
+        self.messages
+            .retain(|waiting| waiting.connection == message.connection);
+        if !self.messages.is_empty() {
+            self.messages.push_back(message);
+            return;
+        }
+        if let Err(TrySendError::Full(message)) = self.runner.outgoing.try_send(message) {
+            self.messages.push_back(message);
+        }
+    }
+
+    fn command(&mut self, id: EncoderId, command: EncoderCommand) {
+        if let Some(queue) = self.commands.get_mut(id.0) {
+            queue.push_back(command);
+        }
+        self.retry_commands();
+    }
+
+    fn retry_commands(&mut self) {
+        for (queue, encoder) in self.commands.iter_mut().zip(&self.runner.encoders) {
+            while let Some(command) = queue.pop_front() {
+                if let Err(TrySendError::Full(command)) = encoder.try_send(command) {
+                    queue.push_front(command);
+                    break;
+                }
+            }
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            at: self.runner.clock.now(),
+            utc: self.runner.clock.utc(),
+        }
+    }
+}
+
+fn log_end(end: &JobEnd) {
+    tracing::info!(
+        job = %end.job_id,
+        encoder = %end.encoder_key,
+        kind = ?end.kind,
+        outcome = end.error.map_or("success", encoder_protocols::wire::ErrorCode::as_str),
+        touched = ?end.touched,
+        queued_ms = milliseconds(end.queued),
+        waited_ms = milliseconds(end.waited),
+        planned_ms = milliseconds(end.planned),
+        worked_ms = milliseconds(end.worked),
+        "job ended"
+    );
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 10_000.0).round() / 10.0
+}

@@ -1,0 +1,229 @@
+//! A job's wait for its card, the presentation of that card, and the job's timers.
+
+use encoder_protocols::{
+    card::CardDescription,
+    moment::Moment,
+    wire::{AgentMessage, CardPresented, JobId, MAX_CARDS_PER_JOB, Progress},
+};
+
+use super::{
+    action::{AfterPersist, Now},
+    job::{Front, Job, Phase},
+    machine::Jobs,
+    outcome,
+    presence::Standing,
+    session::Session,
+};
+use crate::{
+    encoder::{EncoderCommand, Poll, Signal},
+    journal::Record,
+};
+
+impl Jobs {
+    /// Brings the job at the head of a queue on, as far as it can go now.
+    pub(super) fn go_on(&mut self, now: Now, job_id: JobId) {
+        let Some(job) = self.open.get_mut(&job_id) else {
+            return;
+        };
+        match job.phase {
+            Phase::Looking(_) => self.look(now, job_id),
+            Phase::Waiting if self.draining => {}
+            Phase::Waiting => {
+                if job.times.headed.is_none() {
+                    job.times.headed = Some(now.at);
+                    job.wait.go_on(now.at);
+                    let id = job.encoder;
+                    self.command(id, EncoderCommand::Signal(Signal::Waiting));
+                }
+                self.consider(now, job_id);
+            }
+            Phase::Settling
+            | Phase::Planning(_)
+            | Phase::Preparing { .. }
+            | Phase::Reading(_)
+            | Phase::Writing(_) => {}
+        }
+    }
+
+    /// What a job at the head may do with what lies on its encoder.
+    pub(super) fn standing(&self, job: &Job) -> Standing {
+        self.encoders
+            .get(job.encoder.0)
+            .map_or(Standing::Unseen, |encoder| {
+                encoder
+                    .field
+                    .standing(job.is_encode(), job.facts.credential_id)
+            })
+    }
+
+    /// Says where the job stands, unless that was said already on this connection.
+    pub(super) fn tell(&mut self, job_id: JobId, progress: Progress) {
+        if !matches!(self.session, Session::Welcomed { .. }) {
+            return;
+        }
+        let Some(job) = self.open.get_mut(&job_id) else {
+            return;
+        };
+        if job.told.as_ref() != Some(&progress) {
+            job.told = Some(progress.clone());
+            self.send(AgentMessage::JobProgress { job_id, progress });
+        }
+    }
+
+    /// The card of a presented job may no longer lie there.
+    pub(super) fn compare_with_front(&mut self, now: Now, job_id: JobId, poll: Poll) {
+        let Some(Phase::Planning(front)) = self.open.get(&job_id).map(|job| &job.phase) else {
+            return;
+        };
+        if !matches!(poll, Poll::Card(card) if card.uid == front.card.uid) {
+            self.lose_card(now, job_id);
+        }
+    }
+
+    /// The presented card is gone before anything changed: the job waits on.
+    pub(super) fn lose_card(&mut self, now: Now, job_id: JobId) {
+        let Some(job) = self.open.get_mut(&job_id) else {
+            return;
+        };
+        if matches!(job.phase, Phase::Planning(_)) {
+            job.phase = Phase::Waiting;
+            job.wait.go_on(now.at);
+            self.tell(job_id, Progress::CardRemoved);
+        }
+    }
+
+    /// The presentation is spent: the coordinator is asked for a plan.
+    pub(super) fn presented(&mut self, now: Now, job_id: JobId, front: Front) {
+        let Some(job) = self.open.get_mut(&job_id) else {
+            return;
+        };
+        job.durable_n = job.durable_n.max(front.n);
+        job.phase = Phase::Planning(front);
+        job.times.presented = Some(now.at);
+        job.told = None;
+        self.send(AgentMessage::CardPresented(CardPresented {
+            job_id,
+            n: front.n,
+            card: front.card,
+        }));
+    }
+
+    /// The presentation could not be made durable: the next poll tries again.
+    pub(super) fn not_presented(&mut self, job_id: JobId) {
+        let Some(job) = self.open.get_mut(&job_id) else {
+            return;
+        };
+        job.phase = Phase::Waiting;
+        if let Some(encoder) = self.encoders.get_mut(job.encoder.0) {
+            encoder.field.lose_sight();
+        }
+    }
+
+    /// When the job wants to be looked at without any other input.
+    pub(super) fn job_wakes_at(&self, job: &Job) -> Option<Moment> {
+        match &job.phase {
+            Phase::Waiting | Phase::Planning(_) => {
+                let gone = self
+                    .encoders
+                    .get(job.encoder.0)
+                    .and_then(|encoder| encoder.gives_up_at());
+                [Some(job.deadline), job.wait.until(), gone]
+                    .into_iter()
+                    .flatten()
+                    .min()
+            }
+            Phase::Preparing { .. } | Phase::Reading(_) => Some(job.deadline),
+            Phase::Looking(looking) => looking.until,
+            Phase::Settling | Phase::Writing(_) => None,
+        }
+    }
+
+    /// Ends the job if one of its times is over.
+    pub(super) fn job_timeout(&mut self, now: Now, job_id: JobId) {
+        let Some(job) = self.open.get(&job_id) else {
+            return;
+        };
+        if self.job_wakes_at(job).is_none_or(|at| at > now.at) {
+            return;
+        }
+        let must_lift = self.is_head(job) && self.standing(job) == Standing::MustLift;
+        let gone = self
+            .encoders
+            .get(job.encoder.0)
+            .filter(|encoder| encoder.gives_up_at().is_some_and(|at| at <= now.at));
+        let error = if matches!(job.phase, Phase::Looking(_)) {
+            outcome::not_verified("the card was not there to be compared, or could not be read")
+        } else if job.deadline <= now.at {
+            outcome::expired(must_lift)
+        } else if let Some(encoder) = gone {
+            outcome::encoder_gone(encoder)
+        } else {
+            outcome::no_card(job.facts.card_wait, must_lift)
+        };
+        self.give_up_operation(job_id);
+        self.fail(job_id, error);
+    }
+
+    /// Takes the card that lies there, or says why not.
+    fn consider(&mut self, now: Now, job_id: JobId) {
+        let Some(job) = self.open.get(&job_id) else {
+            return;
+        };
+        let standing = self.standing(job);
+        if let Standing::Takes(card) = standing {
+            self.take(now, job_id, card);
+            return;
+        }
+        if standing != Standing::Unseen
+            && let Some(job) = self.open.get_mut(&job_id)
+        {
+            job.wait.go_on(now.at);
+        }
+        match standing {
+            Standing::Empty => self.tell(job_id, Progress::WaitingForCard),
+            Standing::Several => self.tell(job_id, Progress::SeveralCards),
+            Standing::MustLift => self.tell(job_id, Progress::LiftCard),
+            Standing::Unseen | Standing::GoOnWaiting | Standing::Takes(_) => {}
+        }
+    }
+
+    fn take(&mut self, now: Now, job_id: JobId, card: CardDescription) {
+        let welcomed = matches!(self.session, Session::Welcomed { .. });
+        let Some(job) = self.open.get_mut(&job_id) else {
+            return;
+        };
+        job.wait.pause(now.at);
+        let Some(uid) = card.uid else {
+            return self.fail(job_id, outcome::no_uid());
+        };
+        if job.is_encode() && uid.is_random() {
+            job.last_card = Some(card);
+            return self.fail(job_id, outcome::random_uid());
+        }
+        if !welcomed {
+            return;
+        }
+        if !job.cards.contains(&uid) {
+            if job.cards.len() >= MAX_CARDS_PER_JOB {
+                return self.fail(job_id, outcome::too_many_cards());
+            }
+            job.cards.push(uid);
+        }
+        job.n += 1;
+        job.last_card = Some(card);
+        let front = Front { n: job.n, card };
+        let record = Record::Presented {
+            job_id,
+            n: front.n,
+            uid: Some(uid),
+        };
+        if front.n <= job.durable_n {
+            self.defer(now, record);
+            self.presented(now, job_id, front);
+        } else {
+            job.phase = Phase::Settling;
+            self.agenda
+                .persist(vec![record], AfterPersist::Presented { job_id, front });
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! From the plan to the end of the write: what is asked of the encoder for the job at the head of its queue.
+
+use std::time::Duration;
+
+use encoder_protocols::{
+    card::{CardImage, ReadPlan},
+    wire::{AgentMessage, CardPlan, ErrorCode, JobId, JobKind, Plan, Progress, Touched},
+};
+
+use super::{
+    action::{AfterPersist, Now},
+    deadline::write_estimate,
+    job::{Front, Phase},
+    machine::Jobs,
+    outcome::{self, Done},
+};
+use crate::{
+    encoder::{CardOperation, EncoderCommand, EncoderId, OperationError, OperationResult, Signal},
+    journal::Record,
+};
+
+impl Jobs {
+    /// A plan came. It counts only for the card that lies there now, as it was presented last.
+    pub(super) fn planned(&mut self, now: Now, plan: CardPlan) {
+        let job_id = plan.job_id;
+        let Some(job) = self.open.get_mut(&job_id) else {
+            return;
+        };
+        if let Phase::Looking(_) = job.phase {
+            return self.planned_look(plan);
+        }
+        let Phase::Planning(front) = job.phase else {
+            return;
+        };
+        if plan.n != front.n || plan.uid != front.card.uid || self.draining {
+            return;
+        }
+        job.times.planned = Some(now.at);
+        match (plan.plan, job.facts.kind) {
+            (Plan::Write { image }, JobKind::Encode) => self.prepare(now, job_id, front, image),
+            (Plan::Read { plan }, JobKind::Scan) => self.read(job_id, front, plan),
+            (Plan::Ignore, _) => self.ignore(now, job_id, front),
+            (Plan::Refuse { code, message }, _) => {
+                self.fail(job_id, outcome::refused(code, message));
+            }
+            (Plan::Write { .. }, JobKind::Scan)
+            | (Plan::Read { .. }, JobKind::Encode)
+            | (Plan::Verify { .. }, _) => {
+                self.fail(job_id, outcome::plan_does_not_fit());
+            }
+        }
+    }
+
+    /// An operation ended, for whichever job it was.
+    pub(super) fn operation_ended(
+        &mut self,
+        now: Now,
+        id: EncoderId,
+        job_id: JobId,
+        result: Result<OperationResult, OperationError>,
+    ) {
+        if let Some(encoder) = self.encoders.get_mut(id.0) {
+            if encoder.operating == Some(job_id) {
+                encoder.operating = None;
+            }
+            encoder.field.lose_sight();
+        }
+        let phase = self
+            .open
+            .get(&job_id)
+            .filter(|job| job.encoder == id)
+            .map(|job| job.phase.clone());
+        match phase {
+            Some(Phase::Preparing { front, estimate }) => {
+                self.prepare_ended(now, job_id, front, estimate, result);
+            }
+            Some(Phase::Reading(front)) => self.read_ended(now, job_id, front, result),
+            Some(Phase::Writing(front)) => self.write_ended(now, job_id, front, result),
+            Some(Phase::Looking(_)) => self.look_ended(now, job_id, result),
+            Some(Phase::Waiting | Phase::Settling | Phase::Planning(_)) | None => {
+                if matches!(result, Ok(OperationResult::Prepared)) {
+                    self.command(id, EncoderCommand::Abort { job_id });
+                }
+            }
+        }
+        self.settle(now, id);
+    }
+
+    /// The write is over and is read back.
+    pub(super) fn verifying(&mut self, job_id: JobId) {
+        let job = self.open.get(&job_id);
+        if job.is_some_and(|job| matches!(job.phase, Phase::Writing(_))) {
+            self.tell(job_id, Progress::Verifying);
+        }
+    }
+
+    /// *Started* is durable: the prepared write begins.
+    pub(super) fn started(&mut self, job_id: JobId, front: Front) {
+        let Some(job) = self.open.get_mut(&job_id) else {
+            return;
+        };
+        job.phase = Phase::Writing(front);
+        let id = job.encoder;
+        self.set_operating(id, job_id);
+        self.command(id, EncoderCommand::Commit { job_id });
+        self.tell_writing(job_id, front);
+    }
+
+    /// *Started* could not be made durable: nothing may be written.
+    pub(super) fn not_started(&mut self, job_id: JobId, problem: &str) {
+        let Some(job) = self.open.get_mut(&job_id) else {
+            return;
+        };
+        job.phase = Phase::Waiting;
+        let id = job.encoder;
+        self.command(id, EncoderCommand::Abort { job_id });
+        self.fail(job_id, outcome::not_durable(problem));
+    }
+
+    pub(super) fn tell_writing(&mut self, job_id: JobId, front: Front) {
+        let writing = Progress::Writing {
+            uid: front.card.uid,
+            n: front.n,
+        };
+        self.tell(job_id, writing);
+    }
+
+    /// Gives up what an encoder does for a job that has not begun to write.
+    pub(super) fn give_up_operation(&mut self, job_id: JobId) {
+        let Some(job) = self.open.get(&job_id) else {
+            return;
+        };
+        if job.is_operating() && !matches!(job.phase, Phase::Writing(_)) {
+            let id = job.encoder;
+            self.command(id, EncoderCommand::Abort { job_id });
+        }
+    }
+
+    /// Asks the encoder to work on the card in front of it.
+    pub(super) fn operate(&mut self, job_id: JobId, front: Front, operation: CardOperation) {
+        let (Some(job), Some(uid)) = (self.open.get(&job_id), front.card.uid) else {
+            return;
+        };
+        let id = job.encoder;
+        self.set_operating(id, job_id);
+        self.command(id, EncoderCommand::Signal(Signal::Working));
+        self.command(
+            id,
+            EncoderCommand::Operate {
+                job_id,
+                uid,
+                operation,
+            },
+        );
+    }
+
+    fn set_operating(&mut self, id: EncoderId, job_id: JobId) {
+        if let Some(encoder) = self.encoders.get_mut(id.0) {
+            encoder.operating = Some(job_id);
+            encoder.field.lose_sight();
+        }
+    }
+
+    fn prepare(&mut self, now: Now, job_id: JobId, front: Front, image: CardImage) {
+        let estimate = write_estimate(&image);
+        if self.ends_too_late(now, job_id, estimate) {
+            return self.fail(job_id, outcome::expired(false));
+        }
+        self.set_phase(job_id, Phase::Preparing { front, estimate });
+        self.operate(job_id, front, CardOperation::Prepare(image));
+    }
+
+    fn read(&mut self, job_id: JobId, front: Front, plan: ReadPlan) {
+        self.set_phase(job_id, Phase::Reading(front));
+        self.operate(job_id, front, CardOperation::Read(plan));
+    }
+
+    fn ignore(&mut self, now: Now, job_id: JobId, front: Front) {
+        let Some(job) = self.open.get_mut(&job_id) else {
+            return;
+        };
+        job.phase = Phase::Waiting;
+        job.wait.go_on(now.at);
+        let id = job.encoder;
+        if let Some(encoder) = self.encoders.get_mut(id.0) {
+            encoder.field.ignore(front.card.uid);
+        }
+        self.settle(now, id);
+    }
+
+    fn ends_too_late(&self, now: Now, job_id: JobId, estimate: Duration) -> bool {
+        self.open
+            .get(&job_id)
+            .is_none_or(|job| job.deadline < now.at + estimate)
+    }
+
+    fn prepare_ended(
+        &mut self,
+        now: Now,
+        job_id: JobId,
+        front: Front,
+        estimate: Duration,
+        result: Result<OperationResult, OperationError>,
+    ) {
+        match result {
+            Ok(OperationResult::Prepared) => self.start(now, job_id, front, estimate),
+            Ok(OperationResult::Written) => {
+                self.fail(job_id, outcome::strange_result(Touched::Unknown));
+            }
+            Ok(OperationResult::Verified | OperationResult::Read(_)) => {
+                self.fail(job_id, outcome::strange_result(Touched::Untouched));
+            }
+            Err(error) => self.not_begun(now, job_id, error),
+        }
+    }
+
+    /// Everything is authenticated: the last look before the first byte.
+    fn start(&mut self, now: Now, job_id: JobId, front: Front, estimate: Duration) {
+        let too_late = self.ends_too_late(now, job_id, estimate);
+        let Some(job) = self.open.get_mut(&job_id) else {
+            return;
+        };
+        let id = job.encoder;
+        let up = self
+            .encoders
+            .get(id.0)
+            .is_some_and(|encoder| encoder.is_up());
+        if self.draining || !up {
+            job.phase = Phase::Waiting;
+            job.wait.go_on(now.at);
+            self.command(id, EncoderCommand::Abort { job_id });
+        } else if too_late {
+            self.command(id, EncoderCommand::Abort { job_id });
+            self.fail(job_id, outcome::expired(false));
+        } else {
+            job.phase = Phase::Settling;
+            let started = Record::Started {
+                job_id,
+                n: front.n,
+                card: front.card,
+            };
+            self.agenda
+                .persist(vec![started], AfterPersist::Started { job_id, front });
+        }
+    }
+
+    /// An operation failed before *started*.
+    fn not_begun(&mut self, now: Now, job_id: JobId, error: OperationError) {
+        let Some(job) = self.open.get_mut(&job_id) else {
+            return;
+        };
+        let gone = error.error.code == ErrorCode::EncoderNotOnline;
+        if error.is_untouched() && (error.card_left || gone) {
+            job.phase = Phase::Waiting;
+            job.wait.go_on(now.at);
+            if error.card_left {
+                self.tell(job_id, Progress::CardRemoved);
+            }
+        } else {
+            self.fail(job_id, error.error);
+        }
+    }
+
+    fn read_ended(
+        &mut self,
+        now: Now,
+        job_id: JobId,
+        front: Front,
+        result: Result<OperationResult, OperationError>,
+    ) {
+        match result {
+            Ok(OperationResult::Read(contents)) => {
+                self.succeed(now, job_id, front, Done::Read(contents));
+            }
+            Ok(
+                OperationResult::Prepared | OperationResult::Written | OperationResult::Verified,
+            ) => self.fail(job_id, outcome::strange_result(Touched::Unknown)),
+            Err(error) => self.not_begun(now, job_id, error),
+        }
+    }
+
+    fn write_ended(
+        &mut self,
+        now: Now,
+        job_id: JobId,
+        front: Front,
+        result: Result<OperationResult, OperationError>,
+    ) {
+        match result {
+            Ok(OperationResult::Written) => self.succeed(now, job_id, front, Done::Written),
+            Ok(
+                OperationResult::Prepared | OperationResult::Verified | OperationResult::Read(_),
+            ) => self.fail(job_id, outcome::strange_result(Touched::Unknown)),
+            Err(error) => self.fail(job_id, outcome::write_failed(error.error)),
+        }
+    }
+
+    /// Sends an outcome that is in memory again. False if the job has none there.
+    pub(super) fn send_outcome_of(&mut self, job_id: JobId) -> bool {
+        let outcome = self
+            .outbox
+            .values()
+            .find(|owed| owed.finished.job_id == job_id)
+            .map(|owed| owed.finished.clone());
+        let Some(outcome) = outcome else {
+            return false;
+        };
+        self.send(AgentMessage::JobFinished(outcome));
+        true
+    }
+}
