@@ -707,6 +707,67 @@ fn converse(
     replies
 }
 
+/// A chip behind a line that is late: all it says comes in order, each thing up to so many milliseconds after its cause, or
+/// never.
+struct LateChip<I> {
+    delays: I,
+    coming: VecDeque<(Moment, Vec<u8>)>,
+    last: Vec<u8>,
+}
+
+impl<I: Iterator<Item = Option<u64>>> LateChip<I> {
+    fn hear(&mut self, now: Moment, said: &[u8]) {
+        if said == NACK {
+            let last = self.last.clone();
+            self.say(now, last);
+        } else if said != ACK {
+            // The address of the block stands before the checksum and the postamble.
+            let address = said[said.len() - 3];
+            self.last = response(&block(address));
+            let last = self.last.clone();
+            self.say(now, ACK.to_vec());
+            self.say(now, last);
+        }
+    }
+
+    fn say(&mut self, now: Moment, bytes: Vec<u8>) {
+        let Some(delay) = self.delays.next().unwrap_or(Some(0)) else {
+            return;
+        };
+        let earliest = self.coming.back().map_or(now, |(before, _)| *before);
+        let at = earliest.max(now + Duration::from_millis(delay));
+        self.coming.push_back((at, bytes));
+    }
+}
+
+/// The reply to a read of the block at `address`.
+fn converse_late<I: Iterator<Item = Option<u64>>>(
+    bench: &mut Bench,
+    chip: &mut LateChip<I>,
+    address: u8,
+) -> Result<Reply, LinkError> {
+    bench.send(&Request::InDataExchange(Exchange::read(1, address)));
+    loop {
+        for said in bench.sent() {
+            chip.hear(bench.now, &said);
+        }
+        if let Some(reply) = bench.reply() {
+            return reply;
+        }
+        let timeout = bench.link.poll_timeout().expect("a wait");
+        match chip.coming.front() {
+            Some((at, _)) if *at <= timeout => {
+                let (at, bytes) = chip.coming.pop_front().unwrap();
+                bench.now = bench.now.max(at);
+                bench.hear(&bytes);
+            }
+            Some(_) | None => {
+                bench.time_out();
+            }
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn a_bad_line_gives_exactly_one_reply_in_time(
@@ -731,6 +792,24 @@ proptest! {
             let replies = converse(&mut bench, &read(), &block(fill), &mut fates);
             for reply in replies.into_iter().flatten() {
                 prop_assert_eq!(Ok(reply), read().parse_reply(&block(fill)));
+            }
+        }
+    }
+
+    #[test]
+    fn late_and_lost_frames_never_give_another_commands_answer(
+        delays in vec(prop_oneof![4 => (0u64..190).prop_map(Some), 1 => Just(None)], 0..60),
+    ) {
+        let mut bench = Bench::new();
+        let mut chip = LateChip {
+            delays: delays.into_iter(),
+            coming: VecDeque::new(),
+            last: Vec::new(),
+        };
+        for address in 0..12 {
+            let reply = converse_late(&mut bench, &mut chip, address);
+            if let Ok(reply) = reply {
+                prop_assert_eq!(Ok(reply), read().parse_reply(&block(address)));
             }
         }
     }
