@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod drivers;
 pub mod encoder;
 pub mod jobs;
 pub mod journal;

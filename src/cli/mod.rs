@@ -3,8 +3,10 @@
 //! Every command ends with one of three codes: [`Exit::Done`], [`Exit::Failed`] or [`Exit::Unusable`].
 
 mod check;
+mod devices;
 mod output;
 mod run;
+mod scan;
 mod settings;
 mod tracing;
 
@@ -26,7 +28,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Args),
+    Devices(devices::Args),
     Run(run::Args),
+    Scan(scan::Args),
 }
 
 /// How a command ended, as its exit code tells.
@@ -55,7 +59,9 @@ pub fn main() -> ExitCode {
     let output = Output::standard();
     let exit = match Cli::parse().command {
         Command::Check(args) => check::check(&args, &output),
+        Command::Devices(args) => devices::devices(&args, &output),
         Command::Run(args) => run::run(&args, &output),
+        Command::Scan(args) => scan::scan(&args, &output),
     };
     exit.into()
 }
@@ -86,6 +92,8 @@ mod tests {
         for line in [
             ["encoder-agent", "run", "--config", "a.toml"],
             ["encoder-agent", "check", "--config", "a.toml"],
+            ["encoder-agent", "devices", "--config", "a.toml"],
+            ["encoder-agent", "scan", "--config", "a.toml"],
         ] {
             Cli::try_parse_from(line).unwrap();
         }

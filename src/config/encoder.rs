@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use encoder_protocols::wire::{EncoderKey, KeyScope};
 
 use super::{error::ConfigError, table::Table};
-use crate::encoder::EncoderSettings;
+use crate::{drivers, encoder::EncoderSettings};
 
 /// What an `[[encoder]]` may hold.
 pub(super) const KEYS: &[&str] = &[
@@ -20,9 +20,6 @@ pub(super) const KEYS: &[&str] = &[
     "poll_interval_ms",
     "simulated",
 ];
-
-/// The drivers that an `[[encoder]]` may name.
-const DRIVERS: &[&str] = &["pn532"];
 
 /// How many encoders one agent drives at most.
 const MAX_ENCODERS: usize = 64;
@@ -119,11 +116,11 @@ fn name(table: &Table<'_>) -> Result<String, ConfigError> {
 
 fn driver(table: &Table<'_>) -> Result<String, ConfigError> {
     let driver = required(table, "driver", DRIVER_EXPECTED)?;
-    if !DRIVERS.contains(&driver.as_str()) {
+    if drivers::driver(&driver).is_none() {
         return Err(table.bad(
             "driver",
             format!("no driver is called \"{driver}\""),
-            format!("expected one of: {}", DRIVERS.join(", ")),
+            format!("expected one of: {}", drivers::names()),
         ));
     }
     Ok(driver)

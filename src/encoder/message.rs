@@ -47,8 +47,9 @@ pub enum EncoderCommand {
         /// For which job.
         job_id: JobId,
     },
-    /// Give up what the job had prepared, or an operation that has not begun to write. A write goes on to its end.
-    /// Nothing to give up is no error and is not answered.
+    /// Give up what the job had prepared, or an operation that has not begun to write; either is answered by an
+    /// [`EncoderEvent::Operation`] that says `untouched`. A write goes on to its end. Nothing to give up is no error and
+    /// is not answered.
     Abort {
         /// For which job.
         job_id: JobId,
@@ -127,7 +128,8 @@ pub enum EncoderEvent {
 /// How an operation ended well.
 #[derive(Clone, Debug)]
 pub enum OperationResult {
-    /// Everything is authenticated and nothing was changed; the card waits.
+    /// Everything is authenticated and nothing was changed; the card waits for 10 s. One more
+    /// [`EncoderEvent::Operation`] follows: the end of the write, or that it was given up.
     Prepared,
     /// The whole image was written and read back.
     Written,

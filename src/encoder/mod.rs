@@ -2,9 +2,11 @@
 
 mod message;
 mod settings;
+mod task;
 
 pub use message::{
     CardOperation, EncoderCommand, EncoderEvent, EncoderId, EncoderIdentity, OperationError,
     OperationResult, Poll, Signal,
 };
 pub use settings::EncoderSettings;
+pub use task::spawn;

@@ -86,9 +86,7 @@ enum Woken<T> {
 async fn pump<L: Link>(port: &mut Port, link: &mut L, clock: Clock, stop: Stop<'_>) -> Ended<L> {
     let mut buffer = [0; READ_BYTES];
     loop {
-        if let Some(reply) = link.poll_reply() {
-            return Ended::Reply(reply);
-        }
+        // Before the reply is taken: what ends an exchange on the wire belongs to it.
         while let Some(bytes) = link.poll_transmit() {
             match wait(port.write(&bytes), clock, stop.deadline, stop.cancel).await {
                 Woken::Done(Ok(())) => {}
@@ -96,6 +94,9 @@ async fn pump<L: Link>(port: &mut Port, link: &mut L, clock: Clock, stop: Stop<'
                 Woken::Timer => return Ended::Deadline,
                 Woken::Cancelled => return Ended::Cancelled,
             }
+        }
+        if let Some(reply) = link.poll_reply() {
+            return Ended::Reply(reply);
         }
         let wake = match link.poll_timeout() {
             Some(timeout) => timeout.min(stop.deadline),
@@ -106,20 +107,17 @@ async fn pump<L: Link>(port: &mut Port, link: &mut L, clock: Clock, stop: Stop<'
         match woken {
             Woken::Done(Ok(count)) => {
                 link.handle_input(now, buffer.get(..count).unwrap_or_default());
-                if let Some(reply) = link.poll_reply() {
-                    return Ended::Reply(reply);
-                }
             }
             Woken::Done(Err(error)) => return Ended::Port(error),
             Woken::Timer => {}
             Woken::Cancelled => return Ended::Cancelled,
         }
         // Asked of the clock, not of what woke us: a device that babbles without end must not stop the timers.
-        if now >= stop.deadline {
-            return Ended::Deadline;
-        }
         if now >= wake {
             link.handle_timeout(now);
+        }
+        if now >= stop.deadline {
+            return link.poll_reply().map_or(Ended::Deadline, Ended::Reply);
         }
     }
 }

@@ -26,6 +26,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 /// How much a [`Port::memory`] pair holds in each direction, in bytes: more than any frame of any device.
 const MEMORY_BYTES: usize = 4096;
 
+/// What a port within this process is called in messages.
+const MEMORY: &str = "memory";
+
 /// How to open a serial port.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PortSettings {
@@ -136,7 +139,7 @@ impl Port {
             Self::Memory(stream) => stream
                 .write_all(bytes)
                 .await
-                .map_err(|error| PortError::from_io(Path::new("memory"), &error)),
+                .map_err(|error| PortError::from_io(Path::new(MEMORY), &error)),
         }
     }
 
@@ -151,12 +154,21 @@ impl Port {
             #[cfg(any(windows, test))]
             Self::Threaded(port) => port.read(buffer).await,
             Self::Memory(stream) => match stream.read(buffer).await {
-                Ok(0) => Err(PortError::Gone {
-                    path: PathBuf::from("memory"),
-                }),
+                Ok(0) => Err(self.gone()),
                 Ok(count) => Ok(count),
-                Err(error) => Err(PortError::from_io(Path::new("memory"), &error)),
+                Err(error) => Err(PortError::from_io(Path::new(MEMORY), &error)),
             },
+        }
+    }
+
+    /// Throws away what comes in and returns when the port goes away. Dropping the future loses nothing that anybody
+    /// waits for.
+    pub async fn closed(&mut self) -> PortError {
+        let mut buffer = [0; 64];
+        loop {
+            if let Err(error) = self.read(&mut buffer).await {
+                return error;
+            }
         }
     }
 
@@ -175,11 +187,28 @@ impl Port {
                 Control::Purge => Ok(()),
                 Control::Baud(_) | Control::Dtr(_) | Control::Rts(_) => {
                     Err(PortError::Unsupported {
-                        path: PathBuf::from("memory"),
+                        path: PathBuf::from(MEMORY),
                         control,
                     })
                 }
             },
+        }
+    }
+
+    /// That this port is gone, as an error.
+    pub fn gone(&self) -> PortError {
+        PortError::Gone {
+            path: self.path().to_path_buf(),
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            #[cfg(unix)]
+            Self::Serial(port) => port.path(),
+            #[cfg(any(windows, test))]
+            Self::Threaded(port) => port.path(),
+            Self::Memory(_) => Path::new(MEMORY),
         }
     }
 

@@ -31,6 +31,10 @@ impl SerialPort {
         }
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     // Never flushed: that is tcdrain, which blocks the thread until the last bit is on the wire.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), PortError> {
         self.stream

@@ -70,6 +70,10 @@ impl ThreadedPort {
         })
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), PortError> {
         let (done, written) = oneshot::channel();
         self.orders

@@ -1,0 +1,170 @@
+//! `scan`: waits for a card on an encoder and tells what it is. Needs no coordinator.
+
+use std::time::Duration;
+
+use encoder_protocols::card::CardDescription;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::{Exit, Output, SettingsArgs};
+use crate::{
+    clock::Clock,
+    drivers::{self, Encoder, EncoderError},
+    encoder::{EncoderSettings, Poll},
+};
+
+/// Wait for a card and print its technology, number and capacity
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// The encoder's name; may be left out where only one is configured
+    #[arg(long, value_name = "NAME")]
+    encoder: Option<String>,
+    /// How long to wait for a card, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    wait: u64,
+    /// Print one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the first card that lies there alone.
+pub(super) fn scan(args: &Args, output: &Output) -> Exit {
+    let settings = match args.settings.load() {
+        Ok(settings) => settings,
+        Err(error) => {
+            output.complain(error);
+            return Exit::Unusable;
+        }
+    };
+    let chosen = settings
+        .require_encoders()
+        .map_err(|error| error.to_string())
+        .and_then(|encoders| choose(encoders, args.encoder.as_deref()));
+    let encoder = match chosen {
+        Ok(encoder) => encoder,
+        Err(problem) => {
+            output.complain(problem);
+            return Exit::Unusable;
+        }
+    };
+    let found = super::runtime()
+        .map_err(|error| error.to_string())
+        .and_then(|runtime| {
+            runtime.block_on(find(encoder, Duration::from_secs(args.wait), output))
+        });
+    match found {
+        Ok(card) => {
+            output.line(if args.json {
+                as_json(&card)
+            } else {
+                as_text(&card)
+            });
+            Exit::Done
+        }
+        Err(problem) => {
+            output.complain(problem);
+            Exit::Failed
+        }
+    }
+}
+
+fn choose<'a>(
+    encoders: &'a [EncoderSettings],
+    name: Option<&str>,
+) -> Result<&'a EncoderSettings, String> {
+    let names = || {
+        let names: Vec<_> = encoders
+            .iter()
+            .map(|encoder| format!("\"{}\"", encoder.name))
+            .collect();
+        names.join(", ")
+    };
+    match (name, encoders) {
+        (Some(name), _) => encoders
+            .iter()
+            .find(|encoder| encoder.name == name)
+            .ok_or_else(|| {
+                format!(
+                    "no encoder is called \"{name}\": expected one of {}",
+                    names()
+                )
+            }),
+        (None, [only]) => Ok(only),
+        (None, _) => Err(format!(
+            "several encoders are configured: choose one with --encoder, of {}",
+            names()
+        )),
+    }
+}
+
+async fn find(
+    settings: &EncoderSettings,
+    wait: Duration,
+    output: &Output,
+) -> Result<CardDescription, String> {
+    let clock = Clock::start();
+    let cancel = CancellationToken::new();
+    let mut encoder = drivers::open(settings, clock, &cancel)
+        .await
+        .map_err(|error| error.to_string())?;
+    let looking = look(encoder.as_mut(), settings.poll_interval, &cancel, output);
+    let found = tokio::select! {
+        found = looking => Some(found.map_err(|error| error.to_string())),
+        () = tokio::time::sleep(wait) => None,
+        _ = tokio::signal::ctrl_c() => Some(Err("interrupted".to_owned())),
+    };
+    encoder.close().await;
+    found.unwrap_or_else(|| {
+        Err(format!(
+            "no card on \"{}\" within {} s: lay one card on the encoder and try again",
+            settings.name,
+            wait.as_secs()
+        ))
+    })
+}
+
+/// Looks until one card lies there alone.
+async fn look(
+    encoder: &mut dyn Encoder,
+    interval: Duration,
+    cancel: &CancellationToken,
+    output: &Output,
+) -> Result<CardDescription, EncoderError> {
+    let mut complained = false;
+    loop {
+        match encoder.poll(cancel).await? {
+            Poll::Card(card) => return Ok(card),
+            Poll::Several if !complained => {
+                output.complain("more than one card lies there: leave one");
+                complained = true;
+            }
+            Poll::Several | Poll::Empty => {}
+        }
+        tokio::time::sleep(interval).await;
+    }
+}
+
+fn as_json(card: &CardDescription) -> String {
+    json!({
+        "technology": card.technology,
+        "uid": card.uid,
+        "card_number": card.card_number(),
+        "capacity": card.capacity,
+    })
+    .to_string()
+}
+
+fn as_text(card: &CardDescription) -> String {
+    let uid = card
+        .uid
+        .map_or_else(|| "none".to_owned(), |uid| uid.to_string());
+    let number = card
+        .card_number()
+        .unwrap_or_else(|| "none: the card draws a new uid each time".to_owned());
+    format!(
+        "technology   {}\nuid          {uid}\ncard number  {number}\ncapacity     {} bytes",
+        card.technology, card.capacity
+    )
+}

@@ -1,0 +1,161 @@
+//! Device families: one file each, and the list of them.
+
+mod error;
+mod pn532;
+
+pub use error::EncoderError;
+
+use encoder_protocols::card::{
+    CardContents, CardError, CardImage, ReadPlan, Uid, WriteError, WriteRules,
+};
+use futures_util::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::Clock,
+    encoder::{EncoderIdentity, EncoderSettings, Poll, Signal},
+    transport::{Port, PortSettings},
+};
+
+/// Every device family that this agent drives.
+pub const DRIVERS: &[&dyn Driver] = &[&pn532::Pn532];
+
+/// What a driver writes to a port to find out whether its device is there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Probing {
+    /// Nothing: the port's own description is enough.
+    Passive,
+    /// Bytes that another device might misunderstand: only on ports that the configuration names.
+    Intrusive,
+}
+
+/// The USB bridge chips and devices that a family is sold with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct UsbId {
+    /// The vendor's number.
+    pub vendor: u16,
+    /// The vendor's number for the product.
+    pub product: u16,
+}
+
+/// A device family.
+pub trait Driver: Sync {
+    /// The name that the configuration and reports use.
+    fn name(&self) -> &'static str;
+
+    /// The USB devices that may be one of this family.
+    fn claims(&self) -> &'static [UsbId];
+
+    /// What finding out for certain takes.
+    fn probing(&self) -> Probing;
+
+    /// The line's speed, unless the configuration says otherwise, in bits per second.
+    fn baud(&self) -> u32;
+
+    /// Brings up the device behind `port`. Ends with [`EncoderError::Cancelled`] soon after `cancel`.
+    fn start<'a>(
+        &'a self,
+        port: Port,
+        clock: Clock,
+        cancel: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<Box<dyn Encoder>, EncoderError>>;
+}
+
+/// An open device that can hold a card.
+///
+/// One thing at a time: dropping the future of a method leaves the device in an unknown state, so methods that may
+/// take long end with an error soon after `cancel` instead.
+pub trait Encoder: Send {
+    /// What the device said of itself.
+    fn identity(&self) -> EncoderIdentity;
+
+    /// Looks for cards once.
+    fn poll<'a>(
+        &'a mut self,
+        cancel: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<Poll, EncoderError>>;
+
+    /// Lets go of any card and switches the field off.
+    fn rest(&mut self) -> BoxFuture<'_, Result<(), EncoderError>>;
+
+    /// Selects the card `uid` again, checks that `image` fits it and authenticates everything the image will need;
+    /// changes nothing. The encoder then holds the card for [`Encoder::write`].
+    fn prepare<'a>(
+        &'a mut self,
+        uid: Uid,
+        image: &'a CardImage,
+        rules: WriteRules,
+        cancel: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<(), CardError>>;
+
+    /// Writes what was prepared and reads it back; calls `verifying` when the last byte is written. Nothing stops it.
+    ///
+    /// # Errors
+    /// [`WriteError`], which says whether a byte may have changed.
+    fn write<'a>(
+        &'a mut self,
+        verifying: &'a mut (dyn FnMut() + Send),
+    ) -> BoxFuture<'a, Result<(), WriteError>>;
+
+    /// Compares the card `uid` with `image`; changes nothing.
+    fn verify<'a>(
+        &'a mut self,
+        uid: Uid,
+        image: &'a CardImage,
+        cancel: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<(), CardError>>;
+
+    /// Reads the card `uid`.
+    fn read<'a>(
+        &'a mut self,
+        uid: Uid,
+        plan: &'a ReadPlan,
+        cancel: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<CardContents, CardError>>;
+
+    /// Shows people how it went, where the device can.
+    fn signal(&mut self, signal: Signal) -> BoxFuture<'_, Result<(), EncoderError>>;
+
+    /// Asks the device whether it still works.
+    fn health(&mut self) -> BoxFuture<'_, Result<(), EncoderError>>;
+
+    /// Resolves when the port goes away. Dropping the future loses nothing.
+    fn lost(&mut self) -> BoxFuture<'_, EncoderError>;
+
+    /// Leaves the device at rest and gives its port back.
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
+}
+
+/// The driver of that name.
+pub fn driver(name: &str) -> Option<&'static dyn Driver> {
+    DRIVERS.iter().find(|driver| driver.name() == name).copied()
+}
+
+/// Every driver's name, with commas between, for messages.
+pub fn names() -> String {
+    let names: Vec<_> = DRIVERS.iter().map(|driver| driver.name()).collect();
+    names.join(", ")
+}
+
+/// Opens the configured port and brings up the device behind it.
+///
+/// # Errors
+/// [`EncoderError`] says what is wrong and what to do.
+pub async fn open(
+    settings: &EncoderSettings,
+    clock: Clock,
+    cancel: &CancellationToken,
+) -> Result<Box<dyn Encoder>, EncoderError> {
+    let driver = driver(&settings.driver).ok_or_else(|| EncoderError::UnknownDriver {
+        name: settings.driver.clone(),
+        known: names(),
+    })?;
+    let port = Port::open(&PortSettings {
+        path: settings.port.clone(),
+        baud: settings.baud.unwrap_or(driver.baud()),
+        dtr: settings.dtr,
+        rts: settings.rts,
+    })
+    .await?;
+    driver.start(port, clock, cancel).await
+}

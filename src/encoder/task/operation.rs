@@ -1,0 +1,186 @@
+//! Operations on cards: prepared, held, written, verified, read, given up.
+
+use std::{future::Future, time::Duration};
+
+use encoder_protocols::{
+    card::{CardError, CardLinkError, Uid, WriteError, WriteRules, job_error},
+    wire::{ErrorCode, JobError, JobId, Touched},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{EncoderTask, Left};
+use crate::{
+    drivers::{Encoder, EncoderError},
+    encoder::{CardOperation, EncoderCommand, EncoderEvent, OperationError, OperationResult},
+    transport::PortError,
+};
+
+/// How long a prepared card is held for its commit.
+const HOLD: Duration = Duration::from_secs(10);
+
+/// Operations on cards.
+impl<O> EncoderTask<O> {
+    pub(super) async fn operate(
+        &mut self,
+        encoder: &mut dyn Encoder,
+        job_id: JobId,
+        uid: Uid,
+        operation: CardOperation,
+    ) -> Result<(), Left> {
+        let cancel = CancellationToken::new();
+        let result = match &operation {
+            CardOperation::Prepare(image) => {
+                let rules = WriteRules {
+                    allow_irreversible: self.settings.allow_irreversible,
+                };
+                let work = encoder.prepare(uid, image, rules, &cancel);
+                match self.watch_over(job_id, work, &cancel).await {
+                    Ok(()) => {
+                        drop(operation);
+                        self.finish(job_id, Ok(OperationResult::Prepared)).await;
+                        return self.hold(encoder, job_id).await;
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+            CardOperation::Verify(image) => {
+                let work = encoder.verify(uid, image, &cancel);
+                let verified = self.watch_over(job_id, work, &cancel).await;
+                verified.map(|()| OperationResult::Verified)
+            }
+            CardOperation::Read(plan) => {
+                let work = encoder.read(uid, plan, &cancel);
+                let read = self.watch_over(job_id, work, &cancel).await;
+                read.map(OperationResult::Read)
+            }
+        };
+        self.conclude(job_id, result).await
+    }
+
+    /// Runs `work` until its end; an abort of this job, or the end of the task, makes it end early.
+    async fn watch_over<T>(
+        &mut self,
+        job_id: JobId,
+        work: impl Future<Output = T>,
+        cancel: &CancellationToken,
+    ) -> T {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = self.shutdown.cancelled(), if !cancel.is_cancelled() => cancel.cancel(),
+                command = self.commands.recv(), if !cancel.is_cancelled() => match command {
+                    Some(EncoderCommand::Abort { job_id: aborted }) if aborted == job_id => cancel.cancel(),
+                    Some(command) => self.deferred.push_back(command),
+                    None => cancel.cancel(),
+                },
+            }
+        }
+    }
+
+    /// Keeps the prepared card until its commit, at most for [`HOLD`].
+    async fn hold(&mut self, encoder: &mut dyn Encoder, job_id: JobId) -> Result<(), Left> {
+        let until = self.clock.instant(self.clock.now() + HOLD);
+        loop {
+            let (given_up, next) = tokio::select! {
+                biased;
+                () = self.shutdown.cancelled() => (cancelled(), Err(Left::Over)),
+                command = self.commands.recv() => match command {
+                    Some(EncoderCommand::Commit { job_id: committed }) if committed == job_id => {
+                        return self.commit(encoder, job_id).await;
+                    }
+                    Some(EncoderCommand::Abort { job_id: aborted }) if aborted == job_id => (cancelled(), Ok(())),
+                    Some(command) => {
+                        self.deferred.push_back(command);
+                        continue;
+                    }
+                    None => (cancelled(), Err(Left::Over)),
+                },
+                error = encoder.lost() => {
+                    (untouched(error.code(), error.to_string()), Err(Left::Failed(error)))
+                }
+                () = tokio::time::sleep_until(until) => (hold_ended(), Ok(())),
+            };
+            self.finish(job_id, Err(given_up)).await;
+            return next;
+        }
+    }
+
+    /// Writes. Commands wait meanwhile: nothing may stop it.
+    async fn commit(&mut self, encoder: &mut dyn Encoder, job_id: JobId) -> Result<(), Left> {
+        let (events, id) = (self.events.clone(), self.id);
+        let mut verifying = move || {
+            // Only for people to look at: a full channel may lose it.
+            let _ = events.try_send((id, EncoderEvent::Verifying { job_id }));
+        };
+        match encoder.write(&mut verifying).await {
+            Ok(()) => self.conclude(job_id, Ok(OperationResult::Written)).await,
+            Err(WriteError { error, changed }) => self.fail(job_id, &error, changed).await,
+        }
+    }
+
+    async fn conclude(
+        &mut self,
+        job_id: JobId,
+        result: Result<OperationResult, CardError>,
+    ) -> Result<(), Left> {
+        match result {
+            Ok(result) => {
+                self.finish(job_id, Ok(result)).await;
+                Ok(())
+            }
+            Err(error) => self.fail(job_id, &error, false).await,
+        }
+    }
+
+    async fn fail(&mut self, job_id: JobId, error: &CardError, changed: bool) -> Result<(), Left> {
+        self.finish(job_id, Err(operation_error(error, changed)))
+            .await;
+        if is_from(error, |source| matches!(source, CardLinkError::PortGone(_))) {
+            return Err(Left::Failed(EncoderError::Port(PortError::Gone {
+                path: self.settings.port.clone(),
+            })));
+        }
+        Ok(())
+    }
+}
+
+fn operation_error(error: &CardError, changed: bool) -> OperationError {
+    let several = is_from(error, |source| *source == CardLinkError::SeveralCards);
+    OperationError {
+        error: job_error(error, changed),
+        card_left: !changed && (several || error.card_left()),
+    }
+}
+
+fn is_from(error: &CardError, test: impl FnOnce(&CardLinkError) -> bool) -> bool {
+    matches!(error, CardError::Link { source, .. } if test(source))
+}
+
+pub(super) fn untouched(code: ErrorCode, message: String) -> OperationError {
+    OperationError {
+        error: JobError {
+            code,
+            message,
+            touched: Touched::Untouched,
+            hardware: None,
+        },
+        card_left: false,
+    }
+}
+
+fn cancelled() -> OperationError {
+    untouched(
+        ErrorCode::UncategorizedError,
+        "cancelled before a byte was written".to_owned(),
+    )
+}
+
+fn hold_ended() -> OperationError {
+    let message = format!(
+        "no commit came within {} s; the card is unchanged: encode again",
+        HOLD.as_secs()
+    );
+    untouched(ErrorCode::UncategorizedError, message)
+}
