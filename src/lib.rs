@@ -2,6 +2,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod agent;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -9,5 +10,6 @@ pub mod drivers;
 pub mod encoder;
 pub mod jobs;
 pub mod journal;
+pub mod platform;
 pub mod session;
 pub mod transport;

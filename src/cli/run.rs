@@ -1,15 +1,27 @@
 //! `run`: the service itself.
 
-use super::{Exit, Output, SettingsArgs};
+use std::{pin::pin, time::Duration};
 
-/// Run the agent until it is told to stop
+use tokio_util::sync::CancellationToken;
+
+use super::{Exit, Output, SettingsArgs};
+use crate::{
+    agent::{Agent, AgentError},
+    config::Settings,
+    platform::{ServiceNotifier, StopSignals},
+};
+
+/// How long threads of the runtime may take to end, for example one that still looks a name up.
+const THREADS_LIMIT: Duration = Duration::from_millis(500);
+
+/// Run the agent until it is told to stop; a second signal stops it at once
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     settings: SettingsArgs,
 }
 
-/// Runs until a signal; a second one stops at once.
+/// Runs until a signal.
 pub(super) fn run(args: &Args, output: &Output) -> Exit {
     let settings = match args.settings.load() {
         Ok(settings) => settings,
@@ -22,9 +34,73 @@ pub(super) fn run(args: &Args, output: &Output) -> Exit {
         output.complain(error);
         return Exit::Failed;
     }
-    if let Err(error) = settings.require_coordinator() {
-        output.complain(error);
-        return Exit::Unusable;
+    match serve(&settings) {
+        Ok(exit) => exit,
+        Err(Failure::Agent(AgentError::Config(error))) => {
+            output.complain(error);
+            Exit::Unusable
+        }
+        Err(error) => {
+            output.complain(error);
+            Exit::Failed
+        }
     }
-    Exit::Done
+}
+
+/// Why the service cannot run.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    #[error("cannot set up the process: {0}")]
+    Process(#[from] std::io::Error),
+}
+
+fn serve(settings: &Settings) -> Result<Exit, Failure> {
+    let notifier = ServiceNotifier::from_environment()?;
+    let stop = CancellationToken::new();
+    let agent = Agent::prepare(settings, stop.clone())?;
+    let runtime = super::runtime()?;
+    let result = runtime.block_on(attend(agent, &stop, &notifier));
+    runtime.shutdown_timeout(THREADS_LIMIT);
+    result
+}
+
+/// Runs the agent, and meanwhile listens to signals and feeds the watchdog. One thread does all of it, so the watchdog
+/// also notices when that thread hangs.
+async fn attend(
+    agent: Agent,
+    stop: &CancellationToken,
+    notifier: &ServiceNotifier,
+) -> Result<Exit, Failure> {
+    let mut signals = StopSignals::listen()?;
+    let mut running = pin!(agent.run());
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "the agent runs");
+    notifier.ready();
+    loop {
+        tokio::select! {
+            result = &mut running => {
+                result?;
+                tracing::info!("the agent has stopped");
+                return Ok(Exit::Done);
+            }
+            () = signals.next() => {
+                if stop.is_cancelled() {
+                    tracing::warn!("told to stop again: stopping at once");
+                    return Ok(Exit::Failed);
+                }
+                tracing::info!("told to stop; a write that has begun ends first");
+                notifier.stopping();
+                stop.cancel();
+            }
+            () = watchdog_pause(notifier) => notifier.alive(),
+        }
+    }
+}
+
+async fn watchdog_pause(notifier: &ServiceNotifier) {
+    match notifier.watchdog_interval() {
+        Some(interval) => tokio::time::sleep(interval).await,
+        None => std::future::pending().await,
+    }
 }

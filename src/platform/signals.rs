@@ -1,0 +1,64 @@
+//! The system's wish that the process stops.
+
+use std::io;
+
+/// SIGTERM and SIGINT.
+#[cfg(unix)]
+#[derive(Debug)]
+pub struct StopSignals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl StopSignals {
+    /// Takes the signals from the system's default, which is to end the process at once.
+    ///
+    /// # Errors
+    /// The system's error when it does not hand them over.
+    pub fn listen() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the next one. Dropping the future loses none.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Ctrl-C and Ctrl-Break.
+#[cfg(windows)]
+#[derive(Debug)]
+pub struct StopSignals {
+    ctrl_c: tokio::signal::windows::CtrlC,
+    ctrl_break: tokio::signal::windows::CtrlBreak,
+}
+
+#[cfg(windows)]
+impl StopSignals {
+    /// Takes the signals from the system's default, which is to end the process at once.
+    ///
+    /// # Errors
+    /// The system's error when it does not hand them over.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            ctrl_c: tokio::signal::windows::ctrl_c()?,
+            ctrl_break: tokio::signal::windows::ctrl_break()?,
+        })
+    }
+
+    /// Waits for the next one. Dropping the future loses none.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.ctrl_c.recv() => {}
+            _ = self.ctrl_break.recv() => {}
+        }
+    }
+}
