@@ -16,8 +16,8 @@ const PAGE_WRITE: u32 = 6;
 const PAGES_READ: u32 = 18;
 /// A failed key costs a second command that selects the card again.
 const SELECTION: u32 = 16;
-/// PWD, PACK, CFG1, CFG0, the password given before and after, and the configuration and lock bytes read.
-const PROTECTION_COMMANDS: u32 = 9;
+/// The configuration read three times and the lock bytes twice; PWD, PACK, CFG1, CFG0 written, and the password given.
+const PROTECTION_COMMANDS: u32 = 10;
 
 /// What preparing, writing and verifying an image takes at most, as long as no exchange is disturbed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -64,17 +64,17 @@ fn classic(image: &ClassicImage, selected: WriteEstimate) -> WriteEstimate {
         let wrong_keys = count(sector.keys.len().saturating_sub(1));
         let blocks = count(sector.blocks.len());
         let estimate = estimate
-            .and(wrong_keys, AUTHENTICATION + SELECTION)
-            .and(wrong_keys, 0)
+            .and(wrong_keys, AUTHENTICATION)
+            .and(wrong_keys, SELECTION)
             .and(2, AUTHENTICATION)
             .and(blocks, BLOCK_WRITE)
             .and(blocks, BLOCK_READ);
         match sector.trailer {
-            // Its access bits read before and after, and a key A that may not fit yet.
+            // Looked at while preparing, before writing (where its key A may not fit yet), and after.
             Some(_) => estimate
                 .and(4, AUTHENTICATION)
                 .and(1, SELECTION)
-                .and(2, BLOCK_READ)
+                .and(3, BLOCK_READ)
                 .and(1, BLOCK_WRITE),
             None => estimate,
         }
@@ -83,8 +83,10 @@ fn classic(image: &ClassicImage, selected: WriteEstimate) -> WriteEstimate {
 
 fn type2(image: &Type2Image, selected: WriteEstimate) -> WriteEstimate {
     let pages = count(image.pages.len());
+    let passwords = count(image.passwords.len()).saturating_add(1);
     selected
-        .and(count(image.passwords.len()), AUTHENTICATION + SELECTION)
+        .and(passwords, AUTHENTICATION)
+        .and(passwords, SELECTION)
         .and(PROTECTION_COMMANDS, PAGES_READ)
         .and(pages, PAGE_WRITE)
         .and(pages, PAGES_READ)

@@ -31,3 +31,6 @@ pub use technology::{CardDescription, Technology};
 pub use uid::{BadUid, Uid};
 
 pub(crate) mod hex;
+
+#[cfg(test)]
+mod tests;

@@ -3,12 +3,17 @@
 use super::{CardLink, CardLinkError};
 use crate::fault::HardwareFault;
 
-/// How often one exchange is tried in all.
-const MOST_ATTEMPTS: u8 = 3;
+/// How often one exchange may be disturbed.
+const MOST_DISTURBANCES: u8 = 3;
+/// How often the card may fall silent in one exchange and yet be there.
+const MOST_SILENCES: u8 = 2;
 
-/// The attempts at one exchange.
+/// The failed attempts at one exchange.
 #[derive(Default)]
-pub(super) struct Attempts(u8);
+pub(super) struct Attempts {
+    disturbances: u8,
+    silences: u8,
+}
 
 /// Why an exchange is not tried again.
 #[derive(Debug)]
@@ -29,7 +34,6 @@ impl Attempts {
         link: &mut L,
         error: CardLinkError,
     ) -> Result<(), GivenUp> {
-        self.0 += 1;
         match error {
             CardLinkError::AuthenticationRefused(fault) | CardLinkError::Refused(fault) => {
                 select(link).await?;
@@ -37,11 +41,15 @@ impl Attempts {
             }
             CardLinkError::CardGone(fault) => {
                 select(link).await?;
-                self.left().then_some(()).ok_or(GivenUp::Refused(fault))
+                self.silences += 1;
+                let is_left = self.silences < MOST_SILENCES;
+                is_left.then_some(()).ok_or(GivenUp::Refused(fault))
             }
             CardLinkError::Disturbed(_) => {
                 select(link).await?;
-                self.left().then_some(()).ok_or(GivenUp::Failed(error))
+                self.disturbances += 1;
+                let is_left = self.disturbances < MOST_DISTURBANCES;
+                is_left.then_some(()).ok_or(GivenUp::Failed(error))
             }
             CardLinkError::CardSwapped
             | CardLinkError::SeveralCards
@@ -50,10 +58,6 @@ impl Attempts {
             | CardLinkError::PortGone(_)
             | CardLinkError::Cancelled => Err(GivenUp::Failed(error)),
         }
-    }
-
-    const fn left(&self) -> bool {
-        self.0 < MOST_ATTEMPTS
     }
 }
 
@@ -64,7 +68,7 @@ async fn select<L: CardLink>(link: &mut L) -> Result<(), GivenUp> {
         attempts += 1;
         match link.reselect().await {
             Ok(()) => return Ok(()),
-            Err(CardLinkError::Disturbed(_)) if attempts < MOST_ATTEMPTS => {}
+            Err(CardLinkError::Disturbed(_)) if attempts < MOST_DISTURBANCES => {}
             Err(error) => return Err(GivenUp::Failed(error)),
         }
     }

@@ -18,6 +18,8 @@ pub(in crate::card) struct PreparedType2 {
     pub(super) geometry: Geometry,
     /// The password that opened the card; none where it is not protected.
     pub(super) password: Option<Password>,
+    /// The card counts wrong passwords.
+    pub(super) counts_tries: bool,
     pub(super) protecting: Option<Protecting>,
 }
 
@@ -29,8 +31,6 @@ pub(super) struct Protecting {
     pub(super) page: u8,
     pub(super) before: PasswordConfiguration,
     pub(super) after: PasswordConfiguration,
-    /// The card counts wrong passwords.
-    pub(super) counts_tries: bool,
 }
 
 /// Checks the image, opens the card, and looks at its lock bits.
@@ -55,6 +55,7 @@ pub(in crate::card) async fn prepare<L: CardLink>(
         image: image.clone(),
         geometry,
         password: session.password,
+        counts_tries: guard.counts_tries(),
         protecting,
     })
 }
@@ -149,6 +150,5 @@ fn protecting(
         page,
         before,
         after,
-        counts_tries: guard.counts_tries(),
     }))
 }

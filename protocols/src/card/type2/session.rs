@@ -28,7 +28,7 @@ pub(super) struct Session<'l, L> {
     /// The card was selected again since, so that the password is to be given again.
     shut: bool,
     /// The card counts wrong passwords, or may do so.
-    counts_tries: bool,
+    pub(super) counts_tries: bool,
     /// The first write command was sent.
     pub(super) changed: bool,
 }

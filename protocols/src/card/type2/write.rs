@@ -17,6 +17,7 @@ pub(in crate::card) async fn write<L: CardLink>(
     progress: &mut (impl FnMut(WriteStage) + Send),
 ) -> Result<(), WriteError> {
     let mut session = Session::new(link, prepared.geometry, prepared.password.clone());
+    session.counts_tries = prepared.counts_tries;
     let written = write_all(&mut session, prepared, progress).await;
     written.map_err(|error| WriteError {
         error,
@@ -79,7 +80,6 @@ async fn write_protection<L: CardLink>(
         page,
         before,
         after,
-        ..
     } = protecting;
     let [pack0, pack1] = protection.acknowledge;
     write_password(session, protecting).await?;
@@ -122,7 +122,7 @@ async fn open_with_either<L: CardLink>(
     old: &Password,
 ) -> Result<(), CardError> {
     let new = &protecting.protection.password;
-    if old != new && protecting.counts_tries {
+    if old != new && session.counts_tries {
         return Err(CardError::TriesLimited { tried: 0, known: 2 });
     }
     if session.try_password(new).await?.is_ok() {
