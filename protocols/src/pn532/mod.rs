@@ -2,6 +2,7 @@
 //! folder's README.
 
 pub mod command;
+pub mod emulator;
 pub mod frame;
 pub mod link;
 pub mod status;

@@ -94,6 +94,10 @@ impl Eeprom {
         self.tear = Some((nth.max(1), state));
     }
 
+    pub(super) fn cancel_tear(&mut self) {
+        self.tear = None;
+    }
+
     pub(super) fn take_torn(&mut self) -> bool {
         std::mem::take(&mut self.torn)
     }

@@ -247,6 +247,11 @@ impl VirtualCard {
         self.eeprom.tear_at_write(nth, state);
     }
 
+    /// No write is torn any more.
+    pub fn cancel_tear(&mut self) {
+        self.eeprom.cancel_tear();
+    }
+
     /// Whether a write was torn since this was last asked.
     pub fn take_torn(&mut self) -> bool {
         self.eeprom.take_torn()
