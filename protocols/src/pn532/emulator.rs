@@ -262,6 +262,9 @@ impl Emulator {
             }
             self.decoder.push(&[byte]);
             self.hear(at);
+            while self.next_step().is_some_and(|due| due <= at) {
+                self.advance(at);
+            }
         }
     }
 

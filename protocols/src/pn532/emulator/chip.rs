@@ -55,7 +55,6 @@ pub(super) const WRONG_FORMAT: u8 = 0x13;
 pub(super) const AUTHENTICATION_FAILED: u8 = 0x14;
 pub(super) const WRONG_CONTEXT: u8 = 0x27;
 
-
 /// What a command led to.
 pub(super) enum Done {
     /// Response code and data.
@@ -94,7 +93,7 @@ impl Chip {
     pub(super) fn with_field(field: Field) -> Self {
         Self {
             field,
-            pub(super) registers: BTreeMap::new(),
+            registers: BTreeMap::new(),
             parameters: POWER_UP_PARAMETERS,
             passive_retries: FOR_EVER,
             carrier: false,

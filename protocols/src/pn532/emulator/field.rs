@@ -124,7 +124,10 @@ impl Field {
 
     pub(super) fn was_torn(&mut self) -> bool {
         // Ask every card, so that none answers for an earlier command later.
-        let torn = self.placed.iter_mut().filter_map(|placed| placed.card.take_torn().then_some(()));
+        let torn = self
+            .placed
+            .iter_mut()
+            .filter_map(|placed| placed.card.take_torn().then_some(()));
         torn.count() > 0
     }
 }
