@@ -4,6 +4,8 @@ mod error;
 mod pn532;
 
 pub use error::EncoderError;
+#[cfg(test)]
+pub(crate) use pn532::bench;
 
 use encoder_protocols::card::{
     CardContents, CardError, CardImage, ReadPlan, Uid, WriteError, WriteRules,

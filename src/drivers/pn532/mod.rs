@@ -1,7 +1,11 @@
 //! Boards with an NXP PN532 on their serial line.
 
+#[cfg(test)]
+pub(crate) mod bench;
 mod card;
 mod chip;
+#[cfg(test)]
+mod tests;
 
 use encoder_protocols::{
     card::{
