@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod database;
 pub mod http;
 pub mod ids;
 pub mod jobs;

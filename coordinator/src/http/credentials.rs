@@ -1,6 +1,7 @@
 //! `/acs/credentials/*`.
 
 use axum::{Router, extract::State};
+use encoder_protocols::card::key_record::{KeyRecord, RecordContentError};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
@@ -92,6 +93,8 @@ async fn create(State(state): State<AppState>, caller: Caller, params: Params) -
     let entrances = find_entrances(&mut conn, &user, &wanted.acs_entrance_ids).await?;
     let validity = (wanted.starts_at, wanted.ends_at);
     let now = state.clock.utc();
+    let numbers = entrances.iter().map(|entrance| entrance.number).collect();
+    check_fits_card(validity, numbers, now)?;
     let credential = credentials::create(&mut conn, &user, validity, &entrances, now).await?;
     conn.commit().await?;
     Ok(Reply::of("acs_credential", credential_json(&credential)))
@@ -147,7 +150,9 @@ async fn update(State(state): State<AppState>, caller: Caller, params: Params) -
         if credential.starts_at.is_some_and(|starts| ends_at <= starts) {
             return Err(ApiError::field("ends_at", "must be after starts_at"));
         }
-        credentials::set_ends_at(&mut conn, id, ends_at, state.clock.utc()).await?;
+        let now = state.clock.utc();
+        check_fits_card((credential.starts_at, Some(ends_at)), Vec::new(), now)?;
+        credentials::set_ends_at(&mut conn, id, ends_at, now).await?;
     }
     let credential = find(&mut conn, &caller, id).await?;
     conn.commit().await?;
@@ -261,9 +266,36 @@ async fn find_entrances(
                 "the entrance belongs to another access system than the acs_user",
             ));
         }
-        found.push(entrance);
+        if !found.contains(&entrance) {
+            found.push(entrance);
+        }
     }
     Ok(found)
+}
+
+/// Refuses what no card of the embedded access system can carry, while whoever asks can still change it.
+fn check_fits_card(
+    (starts_at, ends_at): (Option<Timestamp>, Option<Timestamp>),
+    entrances: Vec<u16>,
+    now: Timestamp,
+) -> Result<(), ApiError> {
+    let record = KeyRecord {
+        credential_id: Uuid::nil(),
+        issued_at: now,
+        starts_at,
+        ends_at,
+        entrances,
+    };
+    record.check().map_err(|error| {
+        let field = match &error {
+            RecordContentError::EndsBeforeStart { .. } => "ends_at",
+            RecordContentError::TimeOutOfRange { what, .. } => what,
+            RecordContentError::TooManyEntrances(_) | RecordContentError::EntranceZero => {
+                "allowed_acs_entrance_ids"
+            }
+        };
+        ApiError::field(field, error.to_string())
+    })
 }
 
 fn warnings(credential: &CredentialRow) -> Value {

@@ -1,5 +1,7 @@
 //! The audit trail: who had which card written or read, and who changed what. Rows are only ever added.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
@@ -10,7 +12,7 @@ use super::{StoreError, columns};
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct AuditEntry {
     /// What was done: `encode`, `scan`, `api_key.create`, …
-    pub action: &'static str,
+    pub action: Cow<'static, str>,
     /// The workspace.
     pub workspace_id: Option<Uuid>,
     /// The access system.
@@ -47,7 +49,7 @@ pub async fn record(
          acs_credential_id, card_uid, outcome, detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(now.as_millisecond())
-    .bind(entry.action)
+    .bind(entry.action.as_ref())
     .bind(columns::optional_text(entry.workspace_id))
     .bind(columns::optional_text(entry.acs_system_id))
     .bind(columns::optional_text(entry.api_key_id))

@@ -47,7 +47,7 @@ pub struct CredentialRow {
 /// How a credential is on a card.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Issued {
-    /// The content version that the card carries.
+    /// The content version that the card carries; [`UNKNOWN_VERSION`] where nobody knows.
     pub version: i64,
     /// When it was written.
     pub at: Timestamp,
@@ -56,6 +56,10 @@ pub struct Issued {
     /// The number that the API shows for the card.
     pub card_number: Option<String>,
 }
+
+/// Stands for the content version of a card that was written while this store did not look. It equals no version, so
+/// the credential counts as changed since.
+pub const UNKNOWN_VERSION: i64 = 0;
 
 /// Where a credential stands between the access system and the card.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -137,8 +141,8 @@ pub struct CredentialFilter {
 pub struct Issue {
     /// Which credential.
     pub acs_credential_id: Uuid,
-    /// The content version from which the card's image was made.
-    pub version: i64,
+    /// The content version from which the card's image was made; none where nobody knows.
+    pub version: Option<i64>,
     /// The card; none where the medium has no UID.
     pub card_uid: Option<Uid>,
     /// The number to show for the card.
@@ -328,7 +332,7 @@ pub async fn record_issued(
     sqlx::query(
         "UPDATE credentials SET issued_version = ?, issued_ms = ?, card_uid = ?, card_number = ? WHERE acs_credential_id = ?",
     )
-    .bind(issue.version)
+    .bind(issue.version.unwrap_or(UNKNOWN_VERSION))
     .bind(issue.at.as_millisecond())
     .bind(&uid)
     .bind(&issue.card_number)

@@ -38,12 +38,17 @@ fn id_of(credential: &Value) -> Uuid {
 }
 
 /// What an encode that succeeded records.
-async fn issue(bench: &Bench, id: Uuid, version: i64, uid: &str) -> Option<EventType> {
+async fn issue(
+    bench: &Bench,
+    id: Uuid,
+    version: impl Into<Option<i64>>,
+    uid: &str,
+) -> Option<EventType> {
     let now = bench.state.clock.utc();
     let mut conn = bench.state.store.write().await.unwrap();
     let issue = Issue {
         acs_credential_id: id,
-        version,
+        version: version.into(),
         card_uid: Some(uid.parse::<Uid>().unwrap()),
         card_number: Some(uid.to_owned()),
         at: now,
@@ -125,8 +130,15 @@ async fn an_issued_credential_that_is_changed_needs_to_be_reissued() {
     );
 
     issue(&bench, id, 2, "04a1b2c3").await;
-    let again = bench.post("/acs/credentials/get", get).await;
+    let again = bench.post("/acs/credentials/get", get.clone()).await;
     assert_eq!(again.ok("acs_credential")["warnings"], json!([]));
+
+    issue(&bench, id, None, "04a1b2c3").await;
+    let unknown = bench.post("/acs/credentials/get", get).await;
+    assert_eq!(
+        unknown.ok("acs_credential")["warnings"][0]["warning_code"],
+        json!("needs_to_be_reissued")
+    );
 }
 
 #[tokio::test]
@@ -242,6 +254,43 @@ async fn an_entrance_of_another_system_of_the_workspace_is_refused() {
         answer.body["error"]["validation_errors"]["allowed_acs_entrance_ids"]["0"]["_errors"],
         json!(["the entrance belongs to another access system than the acs_user"])
     );
+}
+
+#[tokio::test]
+async fn what_fits_no_card_is_refused() {
+    let bench = Bench::start().await;
+    let user = user(&bench).await;
+    let mut doors = Vec::new();
+    for name in ["101", "102", "103", "104"] {
+        doors.push(bench.entrance(bench.system, name).await);
+    }
+    for (extra, field) in [
+        (
+            json!({"allowed_acs_entrance_ids": doors}),
+            "allowed_acs_entrance_ids",
+        ),
+        (json!({"starts_at": "1969-12-31T00:00:00Z"}), "starts_at"),
+        (json!({"ends_at": "2106-03-01T00:00:00Z"}), "ends_at"),
+    ] {
+        let mut body = json!({"access_method": "card", "acs_user_id": user});
+        body.as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
+        let answer = bench.post("/acs/credentials/create", body).await;
+        assert_eq!(answer.error(), (400, "invalid_input"), "{field}");
+        assert!(answer.body["error"]["validation_errors"][field].is_object());
+    }
+    let thrice = [doors[0], doors[1], doors[2], doors[0]];
+    let body =
+        json!({"access_method": "card", "acs_user_id": user, "allowed_acs_entrance_ids": thrice});
+    let answer = bench.post("/acs/credentials/create", body).await;
+    let id = answer.ok("acs_credential")["acs_credential_id"].clone();
+    let path = format!(
+        "/acs/entrances/list?acs_credential_id={}",
+        id.as_str().unwrap()
+    );
+    let opened = bench.get(&path).await;
+    assert_eq!(opened.ok("acs_entrances").as_array().unwrap().len(), 3);
 }
 
 #[tokio::test]

@@ -86,6 +86,14 @@ pub enum KeyRecordError {
 }
 
 impl KeyRecord {
+    /// Whether the content fits a record, before there is a card to put it on.
+    ///
+    /// # Errors
+    /// [`RecordContentError`] where it does not.
+    pub fn check(&self) -> Result<(), RecordContentError> {
+        self.body(KeyVersion::MIN).map(drop)
+    }
+
     /// The record's bytes for the card `uid`, under `site_key`. Fractions of a second are dropped.
     ///
     /// # Errors
