@@ -43,6 +43,7 @@ pub enum EncoderCommand {
         operation: CardOperation,
     },
     /// *Started* is durable: write what was prepared. Comes only after [`OperationResult::Prepared`], for the same job.
+    /// Always answered by an [`EncoderEvent::Operation`], by `untouched` where nothing is prepared any more.
     Commit {
         /// For which job.
         job_id: JobId,

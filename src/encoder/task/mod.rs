@@ -13,7 +13,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use self::operation::untouched;
+use self::operation::{unprepared, untouched};
 use super::{
     EncoderCommand, EncoderEvent, EncoderId, EncoderSettings, OperationError, OperationResult,
 };
@@ -172,9 +172,8 @@ impl<O: FnMut() -> Opening + Send> EncoderTask<O> {
                 };
                 self.finish(job_id, Err(error)).await;
             }
-            EncoderCommand::Commit { .. }
-            | EncoderCommand::Abort { .. }
-            | EncoderCommand::Signal(_) => {}
+            EncoderCommand::Commit { job_id } => self.finish(job_id, Err(unprepared())).await,
+            EncoderCommand::Abort { .. } | EncoderCommand::Signal(_) => {}
         }
     }
 
@@ -280,10 +279,7 @@ impl<O: FnMut() -> Opening + Send> EncoderTask<O> {
                 uid,
                 operation,
             } => self.operate(encoder, job_id, uid, operation).await?,
-            // Its operation ended with an error that crossed this command.
-            EncoderCommand::Commit { job_id } => {
-                tracing::debug!(%job_id, "nothing is prepared for this job");
-            }
+            EncoderCommand::Commit { job_id } => self.finish(job_id, Err(unprepared())).await,
             EncoderCommand::Abort { .. } => {}
             EncoderCommand::Signal(signal) => {
                 encoder.signal(signal).await.map_err(Left::Failed)?;

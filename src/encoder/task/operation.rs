@@ -177,6 +177,14 @@ fn cancelled() -> OperationError {
     )
 }
 
+/// What was prepared was given up, and that news crossed the commit.
+pub(super) fn unprepared() -> OperationError {
+    untouched(
+        ErrorCode::UncategorizedError,
+        "the card is no longer prepared and is unchanged: encode again".to_owned(),
+    )
+}
+
 fn hold_ended() -> OperationError {
     let message = format!(
         "no commit came within {} s; the card is unchanged: encode again",

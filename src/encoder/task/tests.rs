@@ -368,6 +368,7 @@ async fn a_held_card_is_given_up_on_abort_and_a_late_commit_writes_nothing() {
     bench
         .command(EncoderCommand::Commit { job_id: job() })
         .await;
+    assert!(bench.operation().await.unwrap_err().is_untouched());
     bench.quiet(Duration::from_secs(1)).await;
     assert_eq!(bench.asked(), ["open", "prepare"]);
 }
