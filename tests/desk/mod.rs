@@ -9,6 +9,11 @@
     reason = "test support: a failure is a panic, and the library's upgrade callback has its shape"
 )]
 
+mod bench;
+
+#[allow(unused_imports, reason = "not every test file has an encoder")]
+pub(crate) use bench::Bench;
+
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
@@ -23,7 +28,10 @@ use encoder_protocols::wire::{
 };
 use futures_util::{SinkExt, StreamExt};
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+};
 use tokio_tungstenite::{
     WebSocketStream, accept_hdr_async,
     tungstenite::{
@@ -172,6 +180,11 @@ impl Line {
         }
     }
 
+    /// Breaks the connection; one that is over already is no matter.
+    pub(crate) async fn hang_up(&mut self) {
+        let _ = self.stream.get_mut().shutdown().await;
+    }
+
     /// The first message that `pick` takes, those before it dropped.
     pub(crate) async fn hear_some<T>(
         &mut self,
@@ -251,7 +264,7 @@ impl AgentProcess {
     }
 
     /// Kills it as a power cut would.
-    pub(crate) fn kill(mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }

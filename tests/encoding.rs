@@ -1,0 +1,462 @@
+//! Jobs end to end: a scripted coordinator, the agent as a process, and an emulated encoder on a pseudo terminal.
+
+#![cfg(unix)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failure is a panic, in what the tests share too"
+)]
+
+mod desk;
+
+use std::time::Duration;
+
+use desk::{AgentProcess, Bench, Desk, Line};
+use encoder_protocols::{
+    card::{
+        BlockImage, CandidateKey, CardContents, CardImage, ClassicImage, ClassicKey, ClassicRead,
+        KeySlot, ReadPlan, SectorImage, SectorRead, virtual_card::CardKind,
+    },
+    pn532::emulator::Pace,
+    wire::{
+        AgentMessage, CardPlan, CardPresented, EncoderKey, EncoderState, ErrorCode, Job,
+        JobFinished, JobId, JobKind, OpenJobState, Outcome, Plan, Progress, ServiceMessage,
+        Touched,
+    },
+};
+use rustix::process::Signal;
+use uuid::Uuid;
+
+const CARD: &str = "04a1b2c3";
+const OTHER_CARD: &str = "11223344";
+const TRANSPORT_KEY: [u8; 6] = [0xff; 6];
+
+/// A desk with an emulated encoder, and the running agent in an open session.
+struct Setting {
+    bench: Bench,
+    desk: Desk,
+    agent: AgentProcess,
+    line: Line,
+    key: EncoderKey,
+}
+
+impl Setting {
+    async fn new(pace: Pace) -> Self {
+        let bench = Bench::plug_in(pace);
+        let desk = Desk::new(bench.path(), "poll_interval_ms = 50\nsimulated = true").await;
+        let agent = desk.run();
+        let (line, _) = desk.welcomed(0).await;
+        let key = EncoderKey(format!("port:{}", bench.path().display()));
+        let mut setting = Self {
+            bench,
+            desk,
+            agent,
+            line,
+            key,
+        };
+        setting.encoder_is(EncoderState::Ready).await;
+        setting
+    }
+
+    async fn encoder_is(&mut self, wanted: EncoderState) {
+        self.line
+            .hear_some(|message| {
+                let AgentMessage::Inventory { encoders, .. } = message else {
+                    return None;
+                };
+                (encoders[0].state == wanted).then_some(())
+            })
+            .await;
+    }
+
+    fn job(&self, kind: JobKind, card_wait: Duration) -> Job {
+        let now = "2026-11-21T12:00:00Z".parse().unwrap();
+        Job {
+            job_id: JobId(Uuid::now_v7()),
+            encoder_key: self.key.clone(),
+            kind,
+            credential_id: (kind == JobKind::Encode).then(Uuid::new_v4),
+            created_at: now,
+            deadline: now + jiff::SignedDuration::from_secs(60),
+            server_time: now,
+            card_wait_ms: u64::try_from(card_wait.as_millis()).unwrap(),
+            content: None,
+        }
+    }
+
+    async fn offer(&mut self, job: &Job) {
+        self.line.say(&ServiceMessage::Job(job.clone())).await;
+        let accepted = AgentMessage::JobAccepted { job_id: job.job_id };
+        self.line
+            .hear_some(|message| (message == accepted).then_some(()))
+            .await;
+    }
+
+    async fn encode(&mut self) -> Job {
+        let job = self.job(JobKind::Encode, Duration::from_secs(20));
+        self.offer(&job).await;
+        job
+    }
+
+    async fn presented(&mut self, job: &Job) -> CardPresented {
+        let id = job.job_id;
+        self.line
+            .hear_some(|message| {
+                let AgentMessage::CardPresented(presented) = message else {
+                    return None;
+                };
+                (presented.job_id == id).then_some(presented)
+            })
+            .await
+    }
+
+    async fn plan(&mut self, presented: &CardPresented, plan: Plan) {
+        self.line
+            .say(&ServiceMessage::CardPlan(CardPlan {
+                job_id: presented.job_id,
+                n: presented.n,
+                uid: presented.card.uid,
+                plan,
+            }))
+            .await;
+    }
+
+    async fn progress(&mut self, job: &Job, wanted: impl Fn(&Progress) -> bool) {
+        let id = job.job_id;
+        self.line
+            .hear_some(|message| {
+                let AgentMessage::JobProgress { job_id, progress } = message else {
+                    return None;
+                };
+                (job_id == id && wanted(&progress)).then_some(())
+            })
+            .await;
+    }
+
+    async fn acknowledge(&mut self, finished: &JobFinished) {
+        let sequence = finished.sequence;
+        self.line
+            .say(&ServiceMessage::FinishedAck { sequence })
+            .await;
+    }
+
+    /// Writes `fill` onto the card that lies there, and acknowledges the outcome.
+    async fn encode_all(&mut self, fill: u8) -> JobFinished {
+        let job = self.encode().await;
+        let presented = self.presented(&job).await;
+        self.plan(&presented, write(fill)).await;
+        let finished = finished(&mut self.line).await;
+        self.acknowledge(&finished).await;
+        finished
+    }
+
+    /// The agent's next session, after this one has ended.
+    async fn welcome_again(&mut self) -> encoder_protocols::wire::Hello {
+        self.line.hang_up().await;
+        let (line, hello) = self.desk.welcomed(0).await;
+        self.line = line;
+        hello
+    }
+
+    async fn stop(mut self) {
+        self.agent.terminate();
+        assert_eq!(
+            self.agent.end().await.code(),
+            Some(0),
+            "{}",
+            self.agent.log()
+        );
+    }
+}
+
+async fn finished(line: &mut Line) -> JobFinished {
+    line.hear_some(|message| {
+        let AgentMessage::JobFinished(finished) = message else {
+            return None;
+        };
+        Some(finished)
+    })
+    .await
+}
+
+fn transport_key() -> Vec<CandidateKey> {
+    vec![CandidateKey {
+        slot: KeySlot::A,
+        key: ClassicKey(TRANSPORT_KEY),
+    }]
+}
+
+/// Sectors 1 to 15, every data block full of one byte.
+fn image(fill: u8) -> CardImage {
+    let sector = |sector| SectorImage {
+        sector,
+        keys: transport_key(),
+        blocks: (0..3)
+            .map(|block| BlockImage {
+                block,
+                data: [fill; 16],
+            })
+            .collect(),
+        trailer: None,
+    };
+    CardImage::MifareClassic(ClassicImage {
+        sectors: (1..=15).map(sector).collect(),
+    })
+}
+
+fn write(fill: u8) -> Plan {
+    Plan::Write { image: image(fill) }
+}
+
+/// The data blocks of [`image`].
+fn image_blocks() -> impl Iterator<Item = usize> {
+    (4..64).filter(|block| block % 4 != 3)
+}
+
+#[tokio::test]
+async fn an_encode_writes_the_image_and_a_scan_reads_it_back() {
+    let mut setting = Setting::new(Pace::INSTANT).await;
+    setting.bench.place(CardKind::Classic1k, CARD);
+    let job = setting.encode().await;
+    let presented = setting.presented(&job).await;
+    assert_eq!(presented.card.uid.unwrap().to_string(), CARD);
+    setting.plan(&presented, write(0x5a)).await;
+    let n = presented.n;
+    setting
+        .progress(
+            &job,
+            |progress| matches!(progress, Progress::Writing { n: at, .. } if *at == n),
+        )
+        .await;
+    let encoded = finished(&mut setting.line).await;
+    assert_eq!(
+        (encoded.outcome, encoded.touched),
+        (Outcome::Success, Touched::Written)
+    );
+    assert_eq!(encoded.card_number.as_deref(), Some(CARD));
+    assert_eq!(encoded.credential_id, job.credential_id);
+    assert_eq!(encoded.sequence, 1);
+    assert!(encoded.issued_at.is_some());
+    for block in image_blocks() {
+        assert_eq!(
+            setting.bench.block(CARD, block),
+            [0x5a; 16],
+            "block {block}"
+        );
+    }
+    setting.acknowledge(&encoded).await;
+
+    let scan = setting.job(JobKind::Scan, Duration::from_secs(20));
+    setting.offer(&scan).await;
+    let presented = setting.presented(&scan).await;
+    let sectors = vec![SectorRead {
+        sector: 2,
+        keys: transport_key(),
+    }];
+    let plan = ReadPlan::MifareClassic(ClassicRead { sectors });
+    setting.plan(&presented, Plan::Read { plan }).await;
+    let scanned = finished(&mut setting.line).await;
+    assert_eq!(
+        (scanned.outcome, scanned.touched),
+        (Outcome::Success, Touched::Untouched)
+    );
+    let Some(CardContents::MifareClassic { blocks, unread }) = scanned.contents else {
+        panic!("read {:?}", scanned.contents);
+    };
+    assert!(unread.is_empty());
+    assert_eq!(
+        blocks.iter().map(|block| block.block).collect::<Vec<_>>(),
+        [8, 9, 10]
+    );
+    assert!(blocks.iter().all(|block| block.data == [0x5a; 16]));
+    assert!(!setting.agent.log().contains("ffffffffffff"));
+    setting.stop().await;
+}
+
+#[tokio::test]
+async fn an_outcome_is_sent_again_until_it_is_acknowledged() {
+    let mut setting = Setting::new(Pace::INSTANT).await;
+    setting.bench.place(CardKind::Classic1k, CARD);
+    let job = setting.encode().await;
+    let presented = setting.presented(&job).await;
+    setting.plan(&presented, write(1)).await;
+    let first = finished(&mut setting.line).await;
+
+    // The session breaks before the acknowledgement.
+    let hello = setting.welcome_again().await;
+    assert_eq!(hello.open_jobs.len(), 1);
+    assert_eq!(
+        hello.open_jobs[0].state,
+        OpenJobState::Finished { sequence: 1 }
+    );
+    assert_eq!(finished(&mut setting.line).await, first);
+
+    // The agent is killed, and started again.
+    setting.agent.kill();
+    setting.agent = setting.desk.run();
+    let hello = setting.welcome_again().await;
+    assert_eq!(hello.last_sequence, 1);
+    assert_eq!(finished(&mut setting.line).await, first);
+    setting.acknowledge(&first).await;
+
+    // The same job once more is answered from the journal; the card is not touched.
+    let writes = setting.bench.writes(CARD);
+    setting.line.say(&ServiceMessage::Job(job)).await;
+    assert_eq!(finished(&mut setting.line).await, first);
+    assert_eq!(setting.bench.writes(CARD), writes);
+    setting.stop().await;
+}
+
+#[tokio::test]
+async fn a_waiting_job_can_be_cancelled_and_the_next_goes_on() {
+    let mut setting = Setting::new(Pace::INSTANT).await;
+    let job = setting.encode().await;
+    setting
+        .progress(&job, |progress| *progress == Progress::WaitingForCard)
+        .await;
+    setting
+        .line
+        .say(&ServiceMessage::Cancel {
+            job_id: job.job_id,
+            code: ErrorCode::CredentialDeleted,
+            message: "the credential was deleted".to_owned(),
+        })
+        .await;
+    let cancelled = finished(&mut setting.line).await;
+    assert_eq!(
+        (cancelled.outcome, cancelled.touched),
+        (Outcome::Error, Touched::Untouched)
+    );
+    assert_eq!(cancelled.error.unwrap().code, ErrorCode::CredentialDeleted);
+    setting.bench.place(CardKind::Classic1k, CARD);
+    assert_eq!(setting.encode_all(7).await.outcome, Outcome::Success);
+    setting.stop().await;
+}
+
+#[tokio::test]
+async fn no_card_in_time_is_told() {
+    let mut setting = Setting::new(Pace::INSTANT).await;
+    let job = setting.job(JobKind::Encode, Duration::from_millis(300));
+    setting.offer(&job).await;
+    let ended = finished(&mut setting.line).await;
+    assert_eq!(ended.error.unwrap().code, ErrorCode::NoCardOnEncoder);
+    assert_eq!(ended.touched, Touched::Untouched);
+    setting.stop().await;
+}
+
+#[tokio::test]
+async fn a_written_card_must_leave_before_the_next_credential() {
+    let mut setting = Setting::new(Pace::INSTANT).await;
+    setting.bench.place(CardKind::Classic1k, CARD);
+    assert_eq!(setting.encode_all(1).await.outcome, Outcome::Success);
+    let second = setting.encode().await;
+    setting
+        .progress(&second, |progress| *progress == Progress::LiftCard)
+        .await;
+    let written = setting.bench.lift(CARD);
+    setting.bench.place(CardKind::Classic1k, OTHER_CARD);
+    let presented = setting.presented(&second).await;
+    assert_eq!(presented.card.uid.unwrap().to_string(), OTHER_CARD);
+    setting.plan(&presented, write(2)).await;
+    assert_eq!(finished(&mut setting.line).await.outcome, Outcome::Success);
+    assert_eq!(written.memory()[4 * 16], 1);
+    assert_eq!(setting.bench.block(OTHER_CARD, 4), [2; 16]);
+    setting.stop().await;
+}
+
+#[tokio::test]
+async fn a_running_write_ends_before_the_agent_stops() {
+    let mut setting = Setting::new(Pace {
+        wire: true,
+        rf: true,
+    })
+    .await;
+    setting.bench.place(CardKind::Classic1k, CARD);
+    let job = setting.encode().await;
+    let presented = setting.presented(&job).await;
+    setting.plan(&presented, write(9)).await;
+    setting
+        .progress(&job, |progress| {
+            matches!(progress, Progress::Writing { .. })
+        })
+        .await;
+    setting.agent.terminate();
+    let ended = finished(&mut setting.line).await;
+    assert_eq!(
+        (ended.outcome, ended.touched),
+        (Outcome::Success, Touched::Written)
+    );
+    assert_eq!(setting.agent.end().await.code(), Some(0));
+    for block in image_blocks() {
+        assert_eq!(setting.bench.block(CARD, block), [9; 16], "block {block}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_stops_at_once_and_the_next_start_looks() {
+    let mut setting = Setting::new(Pace {
+        wire: true,
+        rf: true,
+    })
+    .await;
+    setting.bench.place(CardKind::Classic1k, CARD);
+    let job = setting.encode().await;
+    let presented = setting.presented(&job).await;
+    setting.plan(&presented, write(3)).await;
+    setting
+        .progress(&job, |progress| {
+            matches!(progress, Progress::Writing { .. })
+        })
+        .await;
+    setting.agent.terminate();
+    setting.agent.logs("told to stop").await;
+    setting.agent.signal(Signal::INT);
+    assert_eq!(
+        setting.agent.end().await.code(),
+        Some(1),
+        "{}",
+        setting.agent.log()
+    );
+
+    setting.agent = setting.desk.run();
+    let hello = setting.welcome_again().await;
+    let expected = OpenJobState::Started {
+        uid: presented.card.uid,
+        n: presented.n,
+    };
+    assert_eq!(hello.open_jobs[0].state, expected);
+    let request = setting
+        .line
+        .hear_some(|message| {
+            let AgentMessage::PlanRequest(request) = message else {
+                return None;
+            };
+            Some(request)
+        })
+        .await;
+    assert_eq!(
+        (request.job_id, Some(request.uid)),
+        (job.job_id, presented.card.uid)
+    );
+    let writes = setting.bench.writes(CARD);
+    setting
+        .plan(&presented, Plan::Verify { image: image(3) })
+        .await;
+    let ended = finished(&mut setting.line).await;
+    assert_eq!(ended.error.unwrap().code, ErrorCode::EncodingInterrupted);
+    assert_eq!(ended.touched, Touched::Unknown);
+    assert_eq!(setting.bench.writes(CARD), writes);
+    setting.stop().await;
+}
+
+#[tokio::test]
+async fn an_unplugged_encoder_is_told_and_its_waiting_job_ends() {
+    let mut setting = Setting::new(Pace::INSTANT).await;
+    let job = setting.encode().await;
+    setting.bench.unplug();
+    setting.encoder_is(EncoderState::Fault).await;
+    let ended = finished(&mut setting.line).await;
+    assert_eq!(ended.job_id, job.job_id);
+    assert_eq!(ended.error.unwrap().code, ErrorCode::EncoderNotOnline);
+    setting.stop().await;
+}
