@@ -20,6 +20,9 @@ mod session;
 mod waiting;
 mod working;
 
+#[cfg(test)]
+mod tests;
+
 pub use action::{Action, AgentFacts, JobEnd, Now};
 pub use machine::Jobs;
 pub use runner::Runner;

@@ -16,3 +16,6 @@ pub use record::{
     Guard, JobFacts, JournalContents, JournaledJob, JournaledState, Owed, RETENTION, Recall, Record,
 };
 pub use thread::Journal;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! A journal that cannot be written: nothing begins, and what is known still goes out.
+
+use std::time::Duration;
+
+use encoder_protocols::wire::{AgentMessage, Outcome, RefusalReason, Touched};
+
+use super::bench::{Bench, DESK, uid};
+use crate::encoder::OperationResult;
+
+#[test]
+fn a_full_disk_refuses_jobs_and_is_reported() {
+    let mut bench = Bench::new();
+    bench.journal_fails = true;
+    bench.encode(1, 1);
+    let sent = bench.take_sent();
+    let refused = sent.iter().any(|message| {
+        matches!(message, AgentMessage::JobRefused(refused)
+            if refused.reason == RefusalReason::JournalUnavailable)
+    });
+    assert!(refused);
+    let reported = sent.iter().any(|message| {
+        matches!(message, AgentMessage::Inventory { problems, .. } if problems.len() == 1)
+    });
+    assert!(reported);
+    bench.journal_fails = false;
+    bench.encode(1, 1);
+    assert!(bench.take_sent().iter().any(|message| {
+        matches!(message, AgentMessage::Inventory { problems, .. } if problems.is_empty())
+    }));
+}
+
+#[test]
+fn a_full_disk_stops_a_write_before_its_first_byte() {
+    let mut bench = Bench::new();
+    let job = bench.encode(1, 1);
+    bench.put(1);
+    bench.plan_write(job, 1, uid(1));
+    bench.journal_fails = true;
+    bench.operation(job, Ok(OperationResult::Prepared));
+    let failure = bench.failure();
+    assert_eq!(failure.touched, Touched::Untouched);
+    assert!(failure.message.contains("the disk is full"));
+    assert_eq!(bench.operating(DESK), None);
+}
+
+#[test]
+fn a_known_result_goes_out_from_memory_and_is_made_durable_later() {
+    let mut bench = Bench::new();
+    let job = bench.encode(1, 1);
+    bench.put(1);
+    bench.plan_write(job, 1, uid(1));
+    bench.operation(job, Ok(OperationResult::Prepared));
+    bench.journal_fails = true;
+    bench.operation(job, Ok(OperationResult::Written));
+    assert_eq!(bench.finished()[0].outcome, Outcome::Success);
+    bench.advance(Duration::from_secs(6));
+    assert!(bench.journal.contents().unacknowledged.is_empty());
+    bench.acknowledge(1);
+    bench.journal_fails = false;
+    bench.advance(Duration::from_secs(6));
+    assert!(bench.journal.contents().open_jobs.is_empty());
+    assert!(bench.journal.contents().unacknowledged.is_empty());
+    assert_eq!(bench.journal.contents().last_sequence, 1);
+    assert_eq!(bench.journal.contents().guards.len(), 1);
+}
+
+#[test]
+fn a_presentation_that_cannot_be_journaled_is_not_said() {
+    let mut bench = Bench::new();
+    bench.encode(1, 1);
+    bench.put(1);
+    bench.take_sent();
+    bench.journal_fails = true;
+    bench.put(2);
+    assert_eq!(bench.presented().len(), 0);
+    bench.journal_fails = false;
+    bench.put(2);
+    let presented = bench.presented();
+    assert_eq!(presented.len(), 1);
+    assert!(presented[0].n > 1);
+}

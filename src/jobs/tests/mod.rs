@@ -1,0 +1,16 @@
+//! The machine under virtual time, with a journal in memory and a watcher that knows what must never happen.
+
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test picks one message out of many"
+)]
+
+mod bench;
+mod fresh_card;
+mod journal_failures;
+mod looking;
+mod queue;
+mod random;
+mod runner;
+mod session;
+mod write;

@@ -1,0 +1,377 @@
+//! The file: what survives, what it refuses, and that it means what the journal in memory means.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use encoder_protocols::{
+    card::{CardContents, CardDescription, Technology, Uid},
+    wire::{EncoderKey, JobFinished, JobId, JobKind, Outcome, Touched},
+};
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+
+fn utc() -> Timestamp {
+    "2026-11-21T12:00:00Z".parse().unwrap()
+}
+
+fn job_id(number: u128) -> JobId {
+    JobId(Uuid::from_u128(number))
+}
+
+fn uid(number: u8) -> Uid {
+    Uid::new(&[number, 1, 2, 3, 4, 5, 6]).unwrap()
+}
+
+fn card(number: u8) -> CardDescription {
+    CardDescription {
+        technology: Technology::Ntag213,
+        uid: Some(uid(number)),
+        capacity: 144,
+    }
+}
+
+fn facts(number: u128) -> JobFacts {
+    JobFacts {
+        job_id: job_id(number),
+        encoder_key: EncoderKey("desk".into()),
+        kind: JobKind::Encode,
+        credential_id: Some(Uuid::from_u128(77)),
+        created_at: utc(),
+        deadline: utc() + SignedDuration::from_mins(1),
+        server_offset: SignedDuration::from_millis(-250),
+        card_wait: Duration::from_secs(30),
+    }
+}
+
+fn finished(number: u128, sequence: u64) -> JobFinished {
+    JobFinished {
+        sequence,
+        job_id: job_id(number),
+        kind: JobKind::Scan,
+        credential_id: None,
+        outcome: Outcome::Success,
+        touched: Touched::Untouched,
+        card: Some(card(1)),
+        card_number: Some(uid(1).to_string()),
+        issued_at: None,
+        contents: Some(CardContents::Type2 {
+            first_page: 4,
+            data: vec![0xC0, 0xFF, 0xEE],
+        }),
+        error: None,
+    }
+}
+
+fn open(dir: &tempfile::TempDir) -> (Journal, JournalContents) {
+    Journal::open(dir.path(), utc()).unwrap()
+}
+
+#[tokio::test]
+async fn everything_survives_a_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, first) = open(&dir);
+    let guard = Guard::Written {
+        uid: uid(3),
+        credential_id: Some(Uuid::from_u128(77)),
+    };
+    let records = vec![
+        Record::Accepted(facts(1)),
+        Record::Accepted(facts(2)),
+        Record::Accepted(facts(3)),
+        Record::Presented {
+            job_id: job_id(2),
+            n: 2,
+            uid: Some(uid(9)),
+        },
+        Record::Started {
+            job_id: job_id(2),
+            n: 2,
+            card: card(9),
+        },
+        Record::Finished(Box::new(finished(3, 1))),
+        Record::Guarded {
+            encoder_key: EncoderKey("desk".into()),
+            guard: Some(guard),
+        },
+        Record::Store(Uuid::from_u128(5)),
+    ];
+    journal.append(records).await.unwrap();
+    journal.close().await;
+    let (_journal, contents) = open(&dir);
+    assert_eq!(contents.agent_id, first.agent_id);
+    assert_eq!(contents.last_sequence, 1);
+    assert_eq!(contents.store_id, Some(Uuid::from_u128(5)));
+    assert_eq!(contents.open_jobs.len(), 2);
+    assert_eq!(contents.open_jobs[0].facts, facts(1));
+    assert_eq!(contents.open_jobs[0].n, 1);
+    assert_eq!(contents.open_jobs[1].cards, [uid(9)]);
+    assert_eq!(
+        contents.open_jobs[1].state,
+        JournaledState::Started {
+            n: 2,
+            card: card(9)
+        }
+    );
+    assert_eq!(contents.unacknowledged[0].finished, finished(3, 1));
+    assert_eq!(
+        contents.unacknowledged[0].encoder_key,
+        Some(EncoderKey("desk".into()))
+    );
+    assert_eq!(
+        contents.guards,
+        BTreeMap::from([(EncoderKey("desk".into()), guard)])
+    );
+}
+
+#[tokio::test]
+async fn what_a_scan_read_goes_with_its_acknowledgement() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(&dir);
+    journal
+        .append(vec![Record::Finished(Box::new(finished(1, 1)))])
+        .await
+        .unwrap();
+    journal
+        .append(vec![Record::Acknowledged {
+            sequence: 1,
+            at: utc(),
+        }])
+        .await
+        .unwrap();
+    let recalled = journal.recall(Recall::Job(job_id(1))).await.unwrap();
+    let without = JobFinished {
+        contents: None,
+        ..finished(1, 1)
+    };
+    assert_eq!(recalled, [without]);
+    journal.close().await;
+    for entry in std::fs::read_dir(dir.path()).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        assert!(!bytes.windows(6).any(|window| window == b"c0ffee"));
+    }
+}
+
+#[tokio::test]
+async fn tombstones_are_kept_for_their_retention() {
+    let (journal, _) = Journal::in_memory().unwrap();
+    let records = vec![
+        Record::Finished(Box::new(finished(1, 1))),
+        Record::Finished(Box::new(finished(2, 2))),
+        Record::Acknowledged {
+            sequence: 1,
+            at: utc(),
+        },
+    ];
+    journal.append(records).await.unwrap();
+    let day = |days: i64| utc() + SignedDuration::from_hours(24 * days);
+    journal.compact(day(180)).await.unwrap();
+    assert_eq!(
+        journal.recall(Recall::Job(job_id(1))).await.unwrap().len(),
+        1
+    );
+    journal.compact(day(181)).await.unwrap();
+    assert!(
+        journal
+            .recall(Recall::Job(job_id(1)))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(
+        journal.recall(Recall::Job(job_id(2))).await.unwrap().len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn appends_that_wait_together_all_become_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(&dir);
+    let appends = (1..=50).map(|number| journal.append(vec![Record::Accepted(facts(number))]));
+    for result in futures_util::future::join_all(appends).await {
+        result.unwrap();
+    }
+    journal.close().await;
+    assert_eq!(open(&dir).1.open_jobs.len(), 50);
+}
+
+#[tokio::test]
+async fn an_append_that_fails_takes_no_other_with_it() {
+    let (journal, _) = Journal::in_memory().unwrap();
+    let accepted = || vec![Record::Accepted(facts(1))];
+    let (first, second, third) = tokio::join!(
+        journal.append(accepted()),
+        journal.append(accepted()),
+        journal.append(vec![Record::Finished(Box::new(finished(2, 1)))]),
+    );
+    assert!(first.is_ok() && third.is_ok());
+    assert!(matches!(second, Err(JournalError::Io { .. })));
+    assert_eq!(
+        journal.recall(Recall::Job(job_id(2))).await.unwrap().len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_second_agent_is_told_who_has_the_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(&dir);
+    let second = Journal::open(dir.path(), utc()).unwrap_err();
+    assert!(matches!(second, JournalError::Locked { .. }));
+    assert!(
+        second
+            .to_string()
+            .contains("another encoder-agent uses the state folder")
+    );
+    journal.close().await;
+    open(&dir);
+}
+
+#[tokio::test]
+async fn a_damaged_journal_is_set_aside_and_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, first) = open(&dir);
+    journal.close().await;
+    std::fs::write(dir.path().join("journal.sqlite"), vec![0x5A; 8192]).unwrap();
+    let (journal, contents) = open(&dir);
+    assert_ne!(contents.agent_id, first.agent_id);
+    let aside = "journal.sqlite.damaged-20261121T120000Z";
+    assert!(contents.problems[0].contains(aside));
+    assert_eq!(
+        std::fs::read(dir.path().join(aside)).unwrap(),
+        vec![0x5A; 8192]
+    );
+    journal
+        .append(vec![Record::Accepted(facts(1))])
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_journal_with_an_unreadable_row_is_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(&dir);
+    journal
+        .append(vec![Record::Accepted(facts(1))])
+        .await
+        .unwrap();
+    journal.close().await;
+    let connection = rusqlite::Connection::open(dir.path().join("journal.sqlite")).unwrap();
+    connection
+        .execute("UPDATE jobs SET kind = 'paint'", [])
+        .unwrap();
+    drop(connection);
+    let (_journal, contents) = open(&dir);
+    assert_eq!(contents.problems.len(), 1);
+    assert!(contents.open_jobs.is_empty());
+}
+
+#[tokio::test]
+async fn a_newer_journal_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(&dir);
+    journal.close().await;
+    let path = dir.path().join("journal.sqlite");
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.pragma_update(None, "user_version", 9).unwrap();
+    drop(connection);
+    let error = Journal::open(dir.path(), utc()).unwrap_err();
+    assert_eq!(error, JournalError::Newer { found: 9, known: 1 });
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let agents: u32 = connection
+        .query_row("SELECT count(*) FROM agent", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(agents, 1);
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let error = Journal::open(&file.join("state"), utc()).unwrap_err();
+    assert!(matches!(error, JournalError::CannotOpen { .. }));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn nobody_else_may_read_the_journal() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let state_dir = dir.path().join("state");
+    let (journal, _) = Journal::open(&state_dir, utc()).unwrap();
+    journal
+        .append(vec![Record::Accepted(facts(1))])
+        .await
+        .unwrap();
+    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&state_dir), 0o700);
+    for entry in std::fs::read_dir(&state_dir).unwrap() {
+        assert_eq!(mode(&entry.unwrap().path()), 0o600);
+    }
+}
+
+fn record() -> impl Strategy<Value = Record> {
+    let guard = prop_oneof![
+        Just(None),
+        Just(Some(Guard::Any)),
+        (0..3_u8).prop_map(|number| Some(Guard::Written {
+            uid: uid(number),
+            credential_id: None
+        })),
+    ];
+    prop_oneof![
+        (0..6_u128, 1..5_u64, 0..4_u8).prop_map(|(job, n, number)| Record::Presented {
+            job_id: job_id(job),
+            n,
+            uid: Some(uid(number)),
+        }),
+        (0..6_u128, 1..5_u64, 0..4_u8).prop_map(|(job, n, number)| Record::Started {
+            job_id: job_id(job),
+            n,
+            card: card(number),
+        }),
+        (1..30_u64).prop_map(|sequence| Record::Acknowledged {
+            sequence,
+            at: utc()
+        }),
+        (0..40_u64).prop_map(Record::SequenceFloor),
+        guard.prop_map(|guard| Record::Guarded {
+            encoder_key: EncoderKey("desk".into()),
+            guard
+        }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_file_means_what_the_memory_means(
+        records in proptest::collection::vec(record(), 0..30),
+        ends in proptest::collection::vec(0..6_u128, 0..6),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let (journal, contents) = open(&dir);
+        let mut memory = MemoryJournal::new(contents.agent_id);
+        let mut all: Vec<Record> = (0..6).map(|number| Record::Accepted(facts(number))).collect();
+        let ends: std::collections::BTreeSet<_> = ends.into_iter().collect();
+        let half = records.len() / 2;
+        all.extend_from_slice(&records[..half]);
+        all.extend(ends.iter().zip(1..).map(|(job, sequence)| {
+            Record::Finished(Box::new(finished(*job, sequence)))
+        }));
+        all.extend_from_slice(&records[half..]);
+        memory.append(&all);
+        runtime.block_on(async {
+            journal.append(all).await.unwrap();
+            let after = Recall::After { sequence: 1, limit: 3 };
+            assert_eq!(journal.recall(after).await.unwrap(), memory.recall(after));
+            journal.close().await;
+        });
+        prop_assert_eq!(open(&dir).1, memory.contents());
+    }
+}
