@@ -2,12 +2,15 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod clock;
 pub mod database;
+pub mod demo;
 pub mod http;
 pub mod ids;
 pub mod jobs;
 pub mod secrets;
+pub mod serve;
 pub mod state;
 pub mod store;
 pub mod tokens;

@@ -1,3 +1,7 @@
 //! The coordination service.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    encoder_coordinator::cli::main()
+}

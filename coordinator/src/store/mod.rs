@@ -3,6 +3,7 @@
 //! One file per resource, with its row structs and typed functions. They take a connection: [`Store::read`] gives
 //! one that sees a consistent state, [`Store::write`] a transaction that has the only right to write.
 
+pub mod agents;
 pub mod api_keys;
 pub mod audit;
 mod columns;

@@ -1,0 +1,111 @@
+//! The command line: `serve`, and the commands that take an empty database to a first key. Each of them works while
+//! `serve` is running.
+
+mod agent;
+mod entrance;
+mod key;
+mod output;
+mod resource;
+mod serve;
+mod system;
+mod workspace;
+
+use std::{io, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use uuid::Uuid;
+
+use crate::{serve::ServeError, store::StoreError};
+
+/// Offers card encoders through the HTTP API of the Seam card guides.
+#[derive(Debug, Parser)]
+#[command(name = "encoder-coordinator", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service
+    Serve(serve::ServeArguments),
+    /// Make or list workspaces
+    Workspace(workspace::WorkspaceArguments),
+    /// Make or list access systems
+    System(system::SystemArguments),
+    /// Make or list the entrances of an access system
+    Entrance(entrance::EntranceArguments),
+    /// Make, list or revoke API keys
+    Key(key::KeyArguments),
+    /// Make, list or revoke agents: the desk PCs of an access system
+    Agent(agent::AgentArguments),
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    /// The service failed.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The operating system refused something the process needs.
+    #[error("{what}: {source}")]
+    System {
+        what: &'static str,
+        source: io::Error,
+    },
+    /// There is nothing that the command could be about.
+    #[error("there is no {what} yet: make one with `encoder-coordinator {what} create`")]
+    None { what: &'static str },
+    /// The command does not say what it is about.
+    #[error(
+        "there are several {what}s: say which with --{what} ID (`encoder-coordinator {what} list` shows them)"
+    )]
+    Several { what: &'static str },
+    /// The id is unknown.
+    #[error("there is no {what} with id {id}: `encoder-coordinator {what} list` shows them")]
+    Unknown { what: &'static str, id: Uuid },
+}
+
+impl From<sqlx::Error> for CliError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = runtime().and_then(|runtime| runtime.block_on(run(arguments.command)));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<(), CliError> {
+    match command {
+        Command::Serve(arguments) => arguments.run().await,
+        Command::Workspace(arguments) => arguments.run().await,
+        Command::System(arguments) => arguments.run().await,
+        Command::Entrance(arguments) => arguments.run().await,
+        Command::Key(arguments) => arguments.run().await,
+        Command::Agent(arguments) => arguments.run().await,
+    }
+}
+
+/// One thread for everything but the database, which has its own.
+fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| CliError::System {
+            what: "cannot start",
+            source,
+        })
+}

@@ -1,0 +1,100 @@
+//! `encoder-coordinator serve`
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::Args;
+use tracing_subscriber::EnvFilter;
+
+use super::{CliError, output};
+use crate::{
+    database::Database,
+    serve::{ServeOptions, Service},
+    state::StopSignal,
+};
+
+#[derive(Args, Debug)]
+pub(super) struct ServeArguments {
+    /// The address to listen on; port 0 takes any free one
+    #[arg(long, default_value = "127.0.0.1:8480")]
+    listen: SocketAddr,
+    /// The database, as sqlite:PATH; made if it is missing
+    #[arg(long)]
+    database: Database,
+    /// The master key file [default: PATH.master-key]
+    #[arg(long, value_name = "FILE")]
+    master_key: Option<PathBuf>,
+    /// Make a workspace to try the service with, and print its keys as one JSON line. Its keys are also kept in the
+    /// clear, in PATH.demo-keys.json
+    #[arg(long)]
+    seed_demo: bool,
+    /// A further host name that requests may name; may be given several times
+    #[arg(long, value_name = "NAME")]
+    allow_host: Vec<String>,
+}
+
+impl ServeArguments {
+    pub(super) async fn run(self) -> Result<(), CliError> {
+        start_logging();
+        let service = Service::start(&ServeOptions {
+            listen: self.listen,
+            database: self.database,
+            master_key: self.master_key,
+            seed_demo: self.seed_demo,
+            allowed_hosts: self.allow_host,
+        })
+        .await?;
+        tokio::spawn(stop_on_signal(service.stop_signal()));
+        if let Some(demo) = service.demo() {
+            output::line(demo.line(&service.endpoint()));
+        }
+        Ok(service.run().await?)
+    }
+}
+
+/// Log lines go to standard error; `RUST_LOG` says how many.
+fn start_logging() {
+    use tracing_subscriber::util::SubscriberInitExt as _;
+
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .finish();
+    // Only fails where a program that embeds this command logs already.
+    let _ = lines.try_init();
+}
+
+#[cfg(unix)]
+async fn stop_on_signal(stop: StopSignal) {
+    use tokio::signal::unix::{SignalKind, signal};
+    match (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) {
+        (Ok(mut interrupt), Ok(mut terminate)) => {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            tracing::info!("stopping");
+            stop.stop();
+        }
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::error!(%error, "cannot wait for signals: the service can only be killed");
+        }
+    }
+}
+
+#[cfg(not(unix))]
+async fn stop_on_signal(stop: StopSignal) {
+    match tokio::signal::ctrl_c().await {
+        Ok(()) => {
+            tracing::info!("stopping");
+            stop.stop();
+        }
+        Err(error) => {
+            tracing::error!(%error, "cannot wait for signals: the service can only be killed");
+        }
+    }
+}

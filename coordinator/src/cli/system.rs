@@ -1,0 +1,86 @@
+//! `encoder-coordinator system …`
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{
+    CliError,
+    output::{self, Row},
+    resource::{self, StoreArguments},
+};
+use crate::store::systems::{self, SystemRow};
+
+#[derive(Args, Debug)]
+pub(super) struct SystemArguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Make an access system with its first site key
+    Create(Create),
+    /// List all access systems
+    List(StoreArguments),
+}
+
+#[derive(Args, Debug)]
+struct Create {
+    #[command(flatten)]
+    store: StoreArguments,
+    /// The workspace; may be left out where there is only one
+    #[arg(long, value_name = "ID")]
+    workspace: Option<Uuid>,
+    /// The system's name
+    #[arg(long)]
+    name: String,
+    /// The site's IANA time zone, for example Europe/Vienna
+    #[arg(long, value_name = "ZONE")]
+    time_zone: Option<String>,
+}
+
+impl SystemArguments {
+    pub(super) async fn run(self) -> Result<(), CliError> {
+        match self.action {
+            Action::Create(create) => create.run().await,
+            Action::List(arguments) => list(&arguments).await,
+        }
+    }
+}
+
+impl Create {
+    async fn run(self) -> Result<(), CliError> {
+        let (store, now) = self.store.open().await?;
+        let mut conn = store.write().await?;
+        let workspace = resource::workspace(&mut conn, self.workspace)
+            .await?
+            .workspace_id;
+        let zone = self.time_zone.as_deref();
+        let key = store.master_key();
+        let system = systems::create(&mut conn, key, workspace, &self.name, zone, now).await?;
+        let id = system.acs_system_id;
+        resource::note(&mut conn, "system.create", Some(workspace), id, now).await?;
+        conn.commit().await?;
+        store.close().await;
+        output::one(row(&system), self.store.json);
+        Ok(())
+    }
+}
+
+async fn list(arguments: &StoreArguments) -> Result<(), CliError> {
+    let (store, _) = arguments.open().await?;
+    let systems = resource::all_systems(&mut *store.read().await?).await?;
+    store.close().await;
+    output::all(systems.iter().map(row).collect(), arguments.json);
+    Ok(())
+}
+
+fn row(system: &SystemRow) -> Row {
+    vec![
+        ("acs_system_id", json!(system.acs_system_id)),
+        ("workspace_id", json!(system.workspace_id)),
+        ("name", json!(system.name)),
+        ("time_zone", json!(system.time_zone)),
+    ]
+}

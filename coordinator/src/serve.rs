@@ -1,0 +1,220 @@
+//! The running service: database, HTTP API, and an orderly stop.
+
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::serve::ListenerExt as _;
+use tokio::net::TcpListener;
+
+use crate::{
+    clock::Clock,
+    database::Database,
+    demo::{self, Demo, DemoError},
+    http::{self, Hosts},
+    state::{App, AppState, StopSignal},
+    store::{Store, StoreError},
+};
+
+/// How long requests that are under way may go on once the service is to stop.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// What the service is to do.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// The address to listen on; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// The database.
+    pub database: Database,
+    /// The master key file; none for the one beside the database.
+    pub master_key: Option<PathBuf>,
+    /// Whether to make a workspace to try the service with.
+    pub seed_demo: bool,
+    /// Further host names that requests may name.
+    pub allowed_hosts: Vec<String>,
+}
+
+/// Why the service did not start or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The demo's workspace could not be made.
+    #[error(transparent)]
+    Demo(#[from] DemoError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The connections failed as a whole.
+    #[error("serving failed: {0}")]
+    Serve(#[from] io::Error),
+}
+
+/// A service that listens and is ready to run.
+#[derive(Debug)]
+pub struct Service {
+    listener: TcpListener,
+    address: SocketAddr,
+    state: AppState,
+    demo: Option<Demo>,
+}
+
+impl Service {
+    /// Opens the database, makes the demo if it is asked for, and listens. Connections wait until [`Service::run`].
+    ///
+    /// # Errors
+    /// [`ServeError`] when the database cannot be opened, the demo not made, or the address not listened on.
+    pub async fn start(options: &ServeOptions) -> Result<Self, ServeError> {
+        let clock = Clock::start();
+        let key_file = options
+            .database
+            .master_key_file(options.master_key.as_deref());
+        let store = Store::open(options.database.path(), &key_file, clock.utc()).await?;
+        let demo = if options.seed_demo {
+            Some(demo::seed(&store, &options.database, clock.utc()).await?)
+        } else {
+            None
+        };
+        let (listener, address) = listen(options.listen).await?;
+        let state = Arc::new(App {
+            store,
+            clock,
+            hosts: Hosts::new(address, &options.allowed_hosts),
+            stop: StopSignal::default(),
+        });
+        Ok(Self {
+            listener,
+            address,
+            state,
+            demo,
+        })
+    }
+
+    /// The base URL at which this machine reaches the service.
+    pub fn endpoint(&self) -> String {
+        let ip = match self.address {
+            SocketAddr::V4(address) if address.ip().is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(address) if address.ip().is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            address @ (SocketAddr::V4(_) | SocketAddr::V6(_)) => address.ip(),
+        };
+        format!("http://{}", SocketAddr::new(ip, self.address.port()))
+    }
+
+    /// The demo's workspace, if it was asked for.
+    pub fn demo(&self) -> Option<&Demo> {
+        self.demo.as_ref()
+    }
+
+    /// Asks the service to stop; may be used from any task.
+    pub fn stop_signal(&self) -> StopSignal {
+        self.state.stop.clone()
+    }
+
+    /// Answers requests until the stop signal, then lets those under way finish and closes the database.
+    ///
+    /// # Errors
+    /// [`ServeError::Serve`] when the listener fails.
+    pub async fn run(self) -> Result<(), ServeError> {
+        let Self {
+            listener,
+            address,
+            state,
+            ..
+        } = self;
+        tracing::info!(%address, store = %state.store.store_id(), "listening");
+        let listener = listener.tap_io(|stream| {
+            // Without it small answers wait for the client's acknowledgement; where it fails they only come later.
+            let _ = stream.set_nodelay(true);
+        });
+        let stop = state.stop.clone();
+        let server = axum::serve(listener, http::router(state.clone()))
+            .with_graceful_shutdown(async move { stop.stopped().await });
+        let result = tokio::select! {
+            result = server => result,
+            () = grace(&state.stop) => {
+                tracing::warn!("requests were still under way; they are cut off");
+                Ok(())
+            }
+        };
+        state.store.close().await;
+        tracing::info!("stopped");
+        Ok(result?)
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let failed = |source| ServeError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+async fn grace(stop: &StopSignal) {
+    stop.stopped().await;
+    tokio::time::sleep(STOP_GRACE).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    fn options(folder: &std::path::Path) -> ServeOptions {
+        let database = folder.join("store.db");
+        ServeOptions {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            database: format!("sqlite:{}", database.display()).parse().unwrap(),
+            master_key: None,
+            seed_demo: true,
+            allowed_hosts: Vec::new(),
+        }
+    }
+
+    /// Sends one request over a real connection and returns the whole answer.
+    async fn ask(service: SocketAddr, request: &str) -> String {
+        let mut stream = tokio::net::TcpStream::connect(service).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn it_answers_over_a_socket_and_stops_when_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let service = Service::start(&options(folder.path())).await.unwrap();
+        let (address, stop) = (service.address, service.stop_signal());
+        assert_eq!(service.endpoint(), format!("http://{address}"));
+        let running = tokio::spawn(service.run());
+        let request =
+            format!("GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let answer = ask(address, &request).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+        // An idle connection must not keep the service from stopping.
+        let _idle = tokio::net::TcpStream::connect(address).await.unwrap();
+        stop.stop();
+        running.await.unwrap().unwrap();
+        assert!(tokio::net::TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_address_in_use_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Service::start(&options(folder.path())).await.unwrap();
+        let mut again = options(folder.path());
+        again.listen = first.address;
+        let error = Service::start(&again).await.unwrap_err().to_string();
+        assert!(error.contains(&first.address.to_string()), "{error}");
+    }
+}

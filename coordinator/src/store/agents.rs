@@ -1,0 +1,263 @@
+//! Agents: one token of one access system each, kept as its hash; and which of them a restored store waits for.
+
+use jiff::Timestamp;
+use sqlx::{FromRow, Row as _, SqliteConnection, sqlite::SqliteRow};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::{StoreError, columns};
+use crate::{
+    ids,
+    jobs::{AgentId, AgentRecord, Restored, SystemId},
+    tokens,
+};
+
+/// An agent without its secret.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AgentRow {
+    /// Its id.
+    pub agent_id: Uuid,
+    /// Its access system.
+    pub acs_system_id: Uuid,
+    /// Its name for people.
+    pub name: String,
+    /// The first characters of its token.
+    pub prefix: String,
+    /// The id that it gave itself.
+    pub own_id: Option<Uuid>,
+    /// The last outcome stored.
+    pub last_sequence: u64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Since when its token opens nothing.
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl AgentRow {
+    /// The agent as decisions see it, away since `away_since`.
+    pub fn record(&self, away_since: Timestamp) -> AgentRecord {
+        AgentRecord {
+            id: AgentId(self.agent_id),
+            system: SystemId(self.acs_system_id),
+            name: self.name.clone(),
+            own_id: self.own_id,
+            last_sequence: self.last_sequence,
+            session: None,
+            away_since,
+        }
+    }
+}
+
+impl FromRow<'_, SqliteRow> for AgentRow {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            agent_id: columns::id(row, "agent_id")?,
+            acs_system_id: columns::id(row, "acs_system_id")?,
+            name: row.try_get("name")?,
+            prefix: row.try_get("prefix")?,
+            own_id: columns::optional_id(row, "own_id")?,
+            last_sequence: columns::number(row, "last_sequence")?,
+            created_at: columns::time(row, "created_ms")?,
+            revoked_at: columns::optional_time(row, "revoked_ms")?,
+        })
+    }
+}
+
+/// Makes an agent; the token is returned here and nowhere else.
+///
+/// # Errors
+/// [`StoreError`] when the statement or the random source fails.
+pub async fn create(
+    conn: &mut SqliteConnection,
+    acs_system_id: Uuid,
+    name: &str,
+    now: Timestamp,
+) -> Result<(AgentRow, Zeroizing<String>), StoreError> {
+    let token = tokens::new_agent_token()?;
+    let agent = AgentRow {
+        agent_id: ids::new_id(now),
+        acs_system_id,
+        name: name.to_owned(),
+        prefix: tokens::shown_prefix(&token),
+        own_id: None,
+        last_sequence: 0,
+        created_at: now,
+        revoked_at: None,
+    };
+    sqlx::query(
+        "INSERT INTO agents (agent_id, acs_system_id, name, prefix, token_hash, created_ms) VALUES (?, ?, ?, ?, ?, ?)",
+    )
+    .bind(agent.agent_id.to_string())
+    .bind(acs_system_id.to_string())
+    .bind(&agent.name)
+    .bind(&agent.prefix)
+    .bind(tokens::hash(&token).as_slice())
+    .bind(now.as_millisecond())
+    .execute(conn)
+    .await?;
+    Ok((agent, token))
+}
+
+/// The agent with this token, unless it was revoked.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn find_by_token(
+    conn: &mut SqliteConnection,
+    token: &str,
+) -> Result<Option<AgentRow>, StoreError> {
+    Ok(
+        sqlx::query_as("SELECT * FROM agents WHERE token_hash = ? AND revoked_ms IS NULL")
+            .bind(tokens::hash(token).as_slice())
+            .fetch_optional(conn)
+            .await?,
+    )
+}
+
+/// The agent with this id, revoked or not.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn by_id(
+    conn: &mut SqliteConnection,
+    agent_id: Uuid,
+) -> Result<Option<AgentRow>, StoreError> {
+    Ok(sqlx::query_as("SELECT * FROM agents WHERE agent_id = ?")
+        .bind(agent_id.to_string())
+        .fetch_optional(conn)
+        .await?)
+}
+
+/// Every agent of every system, revoked ones too.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn all(conn: &mut SqliteConnection) -> Result<Vec<AgentRow>, StoreError> {
+    Ok(sqlx::query_as("SELECT * FROM agents ORDER BY agent_id")
+        .fetch_all(conn)
+        .await?)
+}
+
+/// The agents whose token was revoked.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn revoked(conn: &mut SqliteConnection) -> Result<Vec<Uuid>, StoreError> {
+    let rows = sqlx::query("SELECT agent_id FROM agents WHERE revoked_ms IS NOT NULL")
+        .fetch_all(conn)
+        .await?;
+    let ids = rows.iter().map(|row| columns::id(row, "agent_id"));
+    Ok(ids.collect::<Result<_, _>>()?)
+}
+
+/// Revokes an agent's token: it opens nothing from now on, and its live session ends within a second. Returns whether
+/// there was such an agent with a token that opened.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn revoke(
+    conn: &mut SqliteConnection,
+    agent_id: Uuid,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let done =
+        sqlx::query("UPDATE agents SET revoked_ms = ? WHERE agent_id = ? AND revoked_ms IS NULL")
+            .bind(now.as_millisecond())
+            .bind(agent_id.to_string())
+            .execute(conn)
+            .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Stores what a session has told of an agent.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn save(conn: &mut SqliteConnection, agent: &AgentRecord) -> Result<(), StoreError> {
+    sqlx::query("UPDATE agents SET own_id = ?, last_sequence = ? WHERE agent_id = ?")
+        .bind(columns::optional_text(agent.own_id))
+        .bind(i64::try_from(agent.last_sequence).unwrap_or(i64::MAX))
+        .bind(agent.id.to_string())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Makes this a restored store if it is a backup's copy, or if the operator says that it was restored: every agent
+/// whose token is not revoked must be heard before a credential of the copy is bound. Returns whether it did.
+///
+/// # Errors
+/// [`StoreError::Query`] when a statement fails.
+pub async fn note_restored(
+    conn: &mut SqliteConnection,
+    said_so: bool,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let stamped = sqlx::query("DELETE FROM copy_stamp")
+        .execute(&mut *conn)
+        .await?;
+    if stamped.rows_affected() == 0 && !said_so {
+        return Ok(false);
+    }
+    // A credential of the copy may be newer than `now` if the clock was set back meanwhile.
+    sqlx::query(
+        "INSERT INTO restored (only_row, until_ms) SELECT 1, max(?1, coalesce(max(created_ms), ?1)) FROM credentials \
+         WHERE true ON CONFLICT (only_row) DO UPDATE SET until_ms = excluded.until_ms",
+    )
+    .bind(now.as_millisecond())
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(
+        "INSERT OR IGNORE INTO awaited_agents (agent_id) SELECT agent_id FROM agents WHERE revoked_ms IS NULL",
+    )
+    .execute(conn)
+    .await?;
+    Ok(true)
+}
+
+/// Stamps a copy of the store, so that whoever starts from it goes on as a restored store.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn stamp_copy(conn: &mut SqliteConnection, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query("INSERT OR REPLACE INTO copy_stamp (only_row, taken_ms) VALUES (1, ?)")
+        .bind(now.as_millisecond())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Whether the store was restored, and which agents it has not heard since.
+///
+/// # Errors
+/// [`StoreError::Query`] when a statement fails.
+pub async fn restored(conn: &mut SqliteConnection) -> Result<Restored, StoreError> {
+    let Some(row) = sqlx::query("SELECT until_ms FROM restored")
+        .fetch_optional(&mut *conn)
+        .await?
+    else {
+        return Ok(Restored::default());
+    };
+    let awaited = sqlx::query("SELECT agent_id FROM awaited_agents ORDER BY agent_id")
+        .fetch_all(conn)
+        .await?;
+    Ok(Restored {
+        until: columns::time(&row, "until_ms")?,
+        awaited: awaited
+            .iter()
+            .map(|row| columns::id(row, "agent_id").map(AgentId))
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+/// The agent was heard: a restored store need not wait for it any more.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn heard(conn: &mut SqliteConnection, agent: AgentId) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM awaited_agents WHERE agent_id = ?")
+        .bind(agent.to_string())
+        .execute(conn)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,228 @@
+//! The commands as people and scripts run them: the built program, its files and its output.
+
+#![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+};
+
+use serde_json::Value;
+
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_encoder-coordinator"));
+    command.args(arguments).current_dir(folder);
+    command
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    command(folder, arguments).output().unwrap()
+}
+
+/// Runs a command on the folder's database and reads its JSON.
+fn json(folder: &Path, arguments: &[&str]) -> Value {
+    let common = ["--database", "sqlite:store.db", "--json"];
+    let output = run(folder, &[arguments, &common].concat());
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn complaint(folder: &Path, arguments: &[&str]) -> String {
+    let output = run(folder, arguments);
+    assert!(!output.status.success(), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// A running service; stopped when it is dropped.
+struct Service {
+    child: Child,
+    demo: Value,
+}
+
+impl Service {
+    /// Starts the service with the demo and waits for its line.
+    fn start(folder: &Path) -> Self {
+        let arguments = [
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--database",
+            "sqlite:store.db",
+            "--seed-demo",
+        ];
+        let mut child = command(folder, &arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let demo = serde_json::from_str(&line).unwrap_or(Value::Null);
+        Self { child, demo }
+    }
+
+    /// GET with a key; returns the status line and the body.
+    fn get(&self, path: &str, key: &Value) -> (String, Value) {
+        let address = self.demo["endpoint"].as_str().unwrap();
+        let address = address.strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
+        let key = key.as_str().unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.lines().next().unwrap().to_owned();
+        (status, serde_json::from_str(body).unwrap())
+    }
+
+    /// Asks the service to stop and waits for it.
+    #[cfg(unix)]
+    fn terminate(mut self) -> std::process::ExitStatus {
+        let pid = self.child.id().to_string();
+        let kill = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(kill.unwrap().success());
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn an_empty_database_is_taken_to_a_first_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let workspace = json(here, &["workspace", "create", "--name", "Hotel"]);
+    let system = json(here, &["system", "create", "--name", "Site"]);
+    assert_eq!(system["workspace_id"], workspace["workspace_id"]);
+    let door = json(here, &["entrance", "create", "--name", "101"]);
+    assert_eq!(door["acs_system_id"], system["acs_system_id"]);
+    assert_eq!(door["number"], 1);
+    let key = json(here, &["key", "create", "--label", "desk"]);
+    let secret = key["api_key"].as_str().unwrap();
+    assert!(secret.starts_with("seam_"));
+    let agent = json(here, &["agent", "create", "--name", "Front desk"]);
+    let token = agent["agent_token"].as_str().unwrap();
+    assert!(token.starts_with("agent_"));
+    for (what, name) in [
+        ("workspace", "Hotel"),
+        ("system", "Site"),
+        ("entrance", "101"),
+        ("agent", "Front desk"),
+    ] {
+        assert_eq!(json(here, &[what, "list"])[0]["name"], name);
+    }
+    assert_eq!(json(here, &["key", "list"])[0]["label"], "desk");
+    let database = std::fs::read(here.join("store.db")).unwrap();
+    for secret in [secret, token] {
+        let bytes = secret.as_bytes();
+        assert!(!database.windows(bytes.len()).any(|window| window == bytes));
+    }
+}
+
+#[test]
+fn plain_output_is_for_people() {
+    let folder = tempfile::tempdir().unwrap();
+    let common = ["--database", "sqlite:store.db"];
+    let made = run(
+        folder.path(),
+        &[
+            ["workspace", "create", "--name", "Hotel"].as_slice(),
+            &common,
+        ]
+        .concat(),
+    );
+    let made = String::from_utf8(made.stdout).unwrap();
+    assert!(made.contains("name          Hotel\n"), "{made}");
+    let list = run(
+        folder.path(),
+        &[["workspace", "list"].as_slice(), &common].concat(),
+    );
+    let list = String::from_utf8(list.stdout).unwrap();
+    let lines: Vec<_> = list.lines().collect();
+    assert!(lines[0].starts_with("workspace_id"), "{list}");
+    assert!(lines[1].contains("Hotel"), "{list}");
+}
+
+#[test]
+fn a_command_says_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let common = ["--database", "sqlite:store.db"];
+    let none = complaint(here, &[["key", "create"].as_slice(), &common].concat());
+    assert!(
+        none.contains("make one with `encoder-coordinator workspace create`"),
+        "{none}"
+    );
+    json(here, &["workspace", "create", "--name", "A"]);
+    json(here, &["workspace", "create", "--name", "B"]);
+    let several = complaint(here, &[["key", "create"].as_slice(), &common].concat());
+    assert!(several.contains("--workspace ID"), "{several}");
+    let id = "00000000-0000-7000-8000-000000000000";
+    let unknown = ["key", "create", "--workspace", id];
+    let unknown = complaint(here, &[unknown.as_slice(), &common].concat());
+    assert!(unknown.contains("no workspace with id"), "{unknown}");
+    let postgres = complaint(here, &["workspace", "list", "--database", "postgres://x/y"]);
+    assert!(postgres.contains("sqlite:PATH"), "{postgres}");
+}
+
+#[test]
+fn the_demo_serves_at_once_and_again_with_the_same_ids() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Service::start(folder.path());
+    let demo = first.demo.clone();
+    let (status, body) = first.get("/acs/systems/list", &demo["api_key"]);
+    assert_eq!(status, "HTTP/1.1 200 OK");
+    assert_eq!(
+        body["acs_systems"][0]["acs_system_id"],
+        demo["acs_system_id"]
+    );
+    drop(first);
+    let second = Service::start(folder.path());
+    for field in [
+        "api_key",
+        "agent_token",
+        "acs_system_id",
+        "acs_entrance_ids",
+    ] {
+        assert_eq!(second.demo[field], demo[field], "{field}");
+    }
+    let (status, _) = second.get("/workspaces/get", &demo["api_key"]);
+    assert_eq!(status, "HTTP/1.1 200 OK");
+}
+
+#[test]
+fn keys_are_made_and_revoked_while_the_service_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    let key = json(folder.path(), &["key", "create", "--vocabulary", "types"]);
+    let (status, _) = service.get("/workspaces/get", &key["api_key"]);
+    assert_eq!(status, "HTTP/1.1 200 OK");
+    let id = key["api_key_id"].as_str().unwrap();
+    json(folder.path(), &["key", "revoke", id]);
+    let (status, body) = service.get("/workspaces/get", &key["api_key"]);
+    assert_eq!(status, "HTTP/1.1 401 Unauthorized");
+    assert_eq!(body["error"]["type"], "unauthorized");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_terminated_service_ends_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    assert!(service.terminate().success());
+    assert!(!folder.path().join("store.db-wal").exists());
+}
