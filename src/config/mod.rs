@@ -13,24 +13,21 @@
 
 mod encoder;
 mod error;
+mod layers;
 mod secret;
 mod table;
 mod url;
 
-use std::{
-    collections::BTreeMap,
-    ffi::OsString,
-    path::{Path, PathBuf},
-};
-
-use config::{Config, Environment, File, FileFormat, Map, Value, ValueKind};
+use std::path::{Path, PathBuf};
 
 pub use error::{ConfigError, Place};
+pub use layers::Layers;
 pub use secret::{Secret, TokenProblem, parse_token};
 pub use url::{CoordinatorUrl, UrlProblem};
 
 use crate::encoder::EncoderSettings;
-use table::{FROM_COMMAND_LINE, Table};
+use layers::merge;
+use table::Table;
 
 /// What every environment variable of the agent's settings begins with.
 pub const ENVIRONMENT_PREFIX: &str = "ENCODER_AGENT__";
@@ -132,17 +129,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// Where settings come from besides their defaults.
-#[derive(Clone, Debug, Default)]
-pub struct Layers {
-    /// The TOML file.
-    pub file: PathBuf,
-    /// The process's environment, as far as it may matter.
-    pub environment: Vec<(OsString, OsString)>,
-    /// `KEY=VALUE` texts of the command line.
-    pub overrides: Vec<String>,
-}
-
 impl Settings {
     /// Reads and checks all layers. Opens no port and no connection.
     ///
@@ -230,100 +216,6 @@ impl Settings {
 const STATE_DIR_EXPECTED: &str = "the path of a directory such as \"/var/lib/encoder-agent\"";
 const URL_EXPECTED: &str = "the coordinator's base url such as \"wss://keys.example.com\"";
 const TOKEN_EXPECTED: &str = "the agent's token as a text";
-
-/// Lays file, environment and command line over each other.
-fn merge(text: &str, layers: &Layers) -> Result<Value, ConfigError> {
-    let mut builder = Config::builder()
-        .add_source(File::from_str(text, FileFormat::Toml))
-        .add_source(environment(layers)?);
-    for (key, value) in overrides(layers)? {
-        let origin = FROM_COMMAND_LINE.to_owned();
-        builder = builder
-            .set_override(key, Value::new(Some(&origin), ValueKind::String(value)))
-            .map_err(|_| ConfigError::BadOverride)?;
-    }
-    match builder.build() {
-        Ok(merged) => Ok(merged.cache),
-        Err(config::ConfigError::FileParse { cause, .. }) => {
-            Err(not_toml(text, &layers.file, cause.as_ref()))
-        }
-        Err(_) => Err(ConfigError::Layers {
-            file: layers.file.clone(),
-        }),
-    }
-}
-
-fn environment(layers: &Layers) -> Result<Environment, ConfigError> {
-    let mut variables = Map::new();
-    for (name, value) in &layers.environment {
-        let Some(name) = name.to_str() else { continue };
-        let Some(key) = name.strip_prefix(ENVIRONMENT_PREFIX) else {
-            continue;
-        };
-        let key = key.to_lowercase().replace(ENVIRONMENT_SEPARATOR, ".");
-        let Some(value) = value.to_str() else {
-            return Err(ConfigError::WrongType {
-                place: Place::Environment { key },
-                expected: "a text in UTF-8".to_owned(),
-                came: "other bytes".to_owned(),
-            });
-        };
-        variables.insert(key, value.to_owned());
-    }
-    Ok(Environment::default()
-        .separator(".")
-        .source(Some(variables)))
-}
-
-fn overrides(layers: &Layers) -> Result<BTreeMap<String, String>, ConfigError> {
-    let mut found = BTreeMap::new();
-    for text in &layers.overrides {
-        let (key, value) = text.split_once('=').ok_or(ConfigError::BadOverride)?;
-        if key.is_empty() {
-            return Err(ConfigError::BadOverride);
-        }
-        if key == "coordinator.token" {
-            return Err(ConfigError::BadValue {
-                place: Place::CommandLine {
-                    key: key.to_owned(),
-                },
-                problem: "a token on the command line can be read by every user of this PC"
-                    .to_owned(),
-                remedy: "use coordinator.token_file".to_owned(),
-            });
-        }
-        found.insert(key.to_owned(), value.to_owned());
-    }
-    Ok(found)
-}
-
-/// Tells line and column but never the line itself: it may hold a token.
-fn not_toml(text: &str, file: &Path, cause: &(dyn std::error::Error + 'static)) -> ConfigError {
-    let parsed = cause.downcast_ref::<toml::de::Error>();
-    let offset = parsed
-        .and_then(|error| error.span())
-        .map_or(0, |span| span.start);
-    let before = text.get(..offset).unwrap_or(text);
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let problem = match parsed {
-        Some(error) => error
-            .message()
-            .lines()
-            .next()
-            .unwrap_or("malformed")
-            .to_owned(),
-        None => "a value is out of range".to_owned(),
-    };
-    ConfigError::NotToml {
-        file: file.to_owned(),
-        line: before.matches('\n').count() + 1,
-        column: before
-            .get(line_start..)
-            .map_or(0, |part| part.chars().count())
-            + 1,
-        problem,
-    }
-}
 
 fn coordinator(table: &Table<'_>, file: &Path) -> Result<CoordinatorSettings, ConfigError> {
     let text = table

@@ -78,8 +78,8 @@ impl Backoff {
         (self.jitter)(RESTART)
     }
 
-    /// The coordinator took the token.
-    pub(super) fn token_was_taken(&mut self) {
+    /// The coordinator took the token, or it is another one now.
+    pub(super) fn token_was_changed(&mut self) {
         self.refusals = 0;
     }
 

@@ -10,13 +10,12 @@ use std::{
 
 use encoder_protocols::{
     moment::Moment,
-    wire::{
-        AgentMessage, Bye, ByeReason, DecodeError, SecretText, ServiceMessage, Welcome, WireMessage,
-    },
+    wire::{AgentMessage, Bye, ByeReason, DecodeError, ServiceMessage, Welcome, WireMessage},
 };
 
 use super::{
     SessionEvent,
+    action::{Action, Farewell, Notice, NoticeLevel},
     backoff::{Backoff, Jitter},
     error::{ConnectError, ConnectionEnd},
 };
@@ -33,62 +32,6 @@ const DEAD_INTERVALS: u32 = 2;
 
 /// How many unknown message types are remembered, so that each is logged once.
 const MAX_REMEMBERED_TYPES: usize = 32;
-
-/// What is to be done.
-#[derive(Clone, Debug)]
-pub(super) enum Action {
-    /// Try to connect; ends with [`Machine::handle_connected`] or [`Machine::handle_connect_failed`].
-    Connect {
-        /// How many attempts in a row were refused for their token.
-        refusals: u32,
-    },
-    /// End the connection; nothing is reported back.
-    Disconnect {
-        /// The reason for the other side; none where it would not hear it.
-        farewell: Option<Farewell>,
-    },
-    /// Send this message.
-    Send(AgentMessage),
-    /// Send a websocket ping.
-    Ping,
-    /// Keep this token for the next connection.
-    StoreToken(SecretText),
-    /// Tell the jobs.
-    Event(SessionEvent),
-    /// Tell the log.
-    Log(Notice),
-}
-
-/// Why the agent ends a connection, as the close frame tells.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Farewell {
-    /// The agent stops, or was told `bye`.
-    Leaving,
-    /// What came was against the protocol.
-    ProtocolBreach,
-}
-
-/// A line for the log.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Notice {
-    /// How much it matters.
-    pub(super) level: NoticeLevel,
-    /// What happened and what to do.
-    pub(super) text: String,
-}
-
-/// How much a notice matters.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum NoticeLevel {
-    /// A person must do something.
-    Error,
-    /// It may mend itself.
-    Warn,
-    /// It is as it should be.
-    Info,
-    /// It was said before.
-    Debug,
-}
 
 /// The session's state machine.
 pub(super) struct Machine {
@@ -154,6 +97,23 @@ impl Machine {
     /// Whether a message that was made for `connection` may go out now.
     pub(super) fn takes(&self, connection: u64) -> bool {
         self.is_connected() && connection == self.connection
+    }
+
+    /// Whether it waits because the token was refused, so that another one need not wait.
+    pub(super) fn awaits_token(&self) -> bool {
+        matches!(self.state, State::Waiting { .. }) && self.backoff.refusals() > 0
+    }
+
+    /// Another token was configured: what was said of the old one counts no more.
+    pub(super) fn handle_new_token(&mut self, now: Moment) {
+        if self.awaits_token() {
+            self.backoff.token_was_changed();
+            self.log(
+                NoticeLevel::Info,
+                "another token is configured; connecting at once".to_owned(),
+            );
+            self.state = State::Waiting { until: now };
+        }
     }
 
     /// Whether there is no more to do, ever.
@@ -333,7 +293,7 @@ impl Machine {
             next_ping: now + interval,
             last_received: now,
         });
-        self.backoff.token_was_taken();
+        self.backoff.token_was_changed();
         self.last_trouble = None;
         self.log(
             NoticeLevel::Info,

@@ -1,5 +1,6 @@
 //! The websocket conversation with the coordinator: a pure state machine, the socket, and the task that joins them.
 
+mod action;
 mod backoff;
 mod error;
 mod machine;

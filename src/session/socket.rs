@@ -2,6 +2,7 @@
 
 use std::{
     future::poll_fn,
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -30,14 +31,17 @@ use tokio_tungstenite::{
 };
 
 use super::{
+    action::Farewell,
     error::{ConnectError, ConnectionEnd},
-    machine::Farewell,
     retry_after, tls,
 };
 use crate::config::{CoordinatorSettings, CoordinatorUrl, Secret};
 
 /// How long TCP, TLS and upgrade may take together.
 pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long one of several addresses of the host may take to answer, so that a dead one does not use up the attempt.
+const ADDRESS_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long a farewell may take to leave.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(1);
@@ -104,9 +108,9 @@ impl Connector {
     }
 
     async fn stream(&self) -> Result<Box<dyn Duplex>, ConnectError> {
-        let tcp = TcpStream::connect((self.url.host(), self.url.port()))
+        let tcp = self
+            .tcp()
             .await
-            .and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp))
             .map_err(|error| ConnectError::Unreachable {
                 url: self.socket_url(),
                 problem: error.to_string(),
@@ -121,6 +125,19 @@ impl Connector {
                 problem: error.to_string(),
             }),
         }
+    }
+
+    async fn tcp(&self) -> io::Result<TcpStream> {
+        let mut problem = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+        for address in tokio::net::lookup_host((self.url.host(), self.url.port())).await? {
+            let connecting = tokio::time::timeout(ADDRESS_LIMIT, TcpStream::connect(address));
+            match connecting.await {
+                Ok(Ok(tcp)) => return tcp.set_nodelay(true).map(|()| tcp),
+                Ok(Err(error)) => problem = error,
+                Err(_) => problem = io::ErrorKind::TimedOut.into(),
+            }
+        }
+        Err(problem)
     }
 
     fn request(&self, token: &Secret) -> Result<Request, ConnectError> {

@@ -1,6 +1,6 @@
 //! The session's task: joins state machine, socket and clock.
 
-use std::{collections::VecDeque, path::Path, pin::Pin};
+use std::{collections::VecDeque, path::Path, pin::Pin, time::Duration};
 
 use encoder_protocols::{
     moment::Moment,
@@ -12,13 +12,20 @@ use tracing::{debug, error, info, trace, warn};
 
 use super::{
     Outgoing, SessionEvent, TlsSetupError,
+    action::{Action, Notice, NoticeLevel},
     backoff::system_jitter,
     error::{ConnectError, ConnectionEnd},
-    machine::{Action, Machine, Notice, NoticeLevel},
+    machine::Machine,
     socket::{Connector, Incoming, Socket},
     token::TokenStore,
 };
-use crate::{clock::Clock, config::CoordinatorSettings};
+use crate::{
+    clock::Clock,
+    config::{CoordinatorSettings, Secret},
+};
+
+/// How often the configured token is looked at while the coordinator refuses it.
+const TOKEN_LOOK: Duration = Duration::from_secs(2);
 
 type Attempt = Pin<Box<dyn Future<Output = Result<Socket, ConnectError>> + Send>>;
 
@@ -29,6 +36,8 @@ pub struct Session {
     tokens: TokenStore,
     clock: Clock,
     line: Line,
+    /// The configured token as it was at the last attempt.
+    tried: Option<Secret>,
     unflushed_since: Option<Moment>,
     pending: VecDeque<SessionEvent>,
     events: mpsc::Sender<SessionEvent>,
@@ -46,6 +55,7 @@ enum Line {
 enum Happening {
     Stop,
     Time,
+    TokenLook,
     Attempt(Result<Socket, ConnectError>),
     Frame(Result<Incoming, ConnectionEnd>),
     Outgoing(Option<Outgoing>),
@@ -73,6 +83,7 @@ impl Session {
             tokens: TokenStore::new(coordinator, state_dir),
             clock,
             line: Line::Down,
+            tried: None,
             unflushed_since: None,
             pending: VecDeque::new(),
             events,
@@ -113,7 +124,8 @@ impl Session {
         }
     }
 
-    fn connect(&self, refusals: u32) -> Line {
+    fn connect(&mut self, refusals: u32) -> Line {
+        self.tried = self.tokens.configured().ok();
         let token = match self.tokens.token(refusals) {
             Ok(token) => token,
             Err(error) => {
@@ -189,6 +201,7 @@ impl Session {
             }
             outgoing = self.outgoing.recv(), if takes_outgoing => Happening::Outgoing(outgoing),
             () = timer => Happening::Time,
+            () = tokio::time::sleep(TOKEN_LOOK), if self.machine.awaits_token() => Happening::TokenLook,
             happening = self.line.next(!has_event) => happening,
         }
     }
@@ -201,6 +214,12 @@ impl Session {
             }
             Happening::EventTaken | Happening::Frame(Ok(Incoming::Written)) => {}
             Happening::Time => self.take_time(now),
+            Happening::TokenLook => {
+                let configured = self.tokens.configured().ok();
+                if configured.is_some() && configured != self.tried {
+                    self.machine.handle_new_token(now);
+                }
+            }
             Happening::Attempt(Ok(socket)) => {
                 self.line = Line::Up(Box::new(socket));
                 self.machine.handle_connected(now);
@@ -249,7 +268,7 @@ impl Line {
 
 /// Keeps a rotated token, away from this thread: it is the one that the encoders' bytes pass through.
 async fn store_token(tokens: TokenStore, token: SecretText) {
-    let token = crate::config::Secret::new(token.0);
+    let token = Secret::new(token.0);
     let stored = tokio::task::spawn_blocking(move || tokens.store(token.expose())).await;
     match stored {
         Ok(Ok(())) => {

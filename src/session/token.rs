@@ -105,7 +105,11 @@ impl TokenStore {
         })
     }
 
-    fn configured(&self) -> Result<Secret, TokenError> {
+    /// The token that the settings give, read anew.
+    ///
+    /// # Errors
+    /// [`TokenError`] when it cannot be read.
+    pub(super) fn configured(&self) -> Result<Secret, TokenError> {
         let path = match &self.configured {
             TokenSetting::Text(secret) => return Ok(secret.clone()),
             TokenSetting::File(path) => path,

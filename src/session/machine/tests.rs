@@ -1,4 +1,4 @@
-use encoder_protocols::wire::JobId;
+use encoder_protocols::wire::{JobId, SecretText};
 use uuid::Uuid;
 
 use super::*;
@@ -253,6 +253,25 @@ fn a_refused_token_is_tried_seldom_and_counted() {
         bench.pass_seconds(wait);
         assert!(matches!(bench.actions()[..], [Action::Connect { refusals: r }] if r == refusals));
     }
+}
+
+#[test]
+fn another_token_is_tried_at_once() {
+    let mut bench = Bench::connecting();
+    bench.fail(&unreachable());
+    assert!(!bench.machine.awaits_token());
+    bench.pass_seconds(bench.waits());
+    bench.fail(&refused());
+    assert!(bench.machine.awaits_token());
+    bench.actions();
+    bench.machine.handle_new_token(bench.now);
+    assert_eq!(bench.waits(), 0);
+    assert_eq!(notices(&bench.actions())[0].0, NoticeLevel::Info);
+    bench.pass_seconds(0);
+    assert!(matches!(
+        bench.actions()[..],
+        [Action::Connect { refusals: 0 }]
+    ));
 }
 
 #[test]

@@ -29,7 +29,7 @@ use tokio_tungstenite::{
 use uuid::Uuid;
 
 use super::*;
-use crate::config::{CoordinatorUrl, Secret, TokenSetting};
+use crate::config::{CoordinatorUrl, TokenSetting};
 
 /// How long a test waits before it gives up.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -57,13 +57,21 @@ impl Bench {
 
     async fn with_event_room(room: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let state_dir = tempfile::tempdir().unwrap();
+        let coordinator = settings(listener.local_addr().unwrap());
+        Self::of(listener, tempfile::tempdir().unwrap(), &coordinator, room)
+    }
+
+    fn of(
+        listener: TcpListener,
+        state_dir: tempfile::TempDir,
+        coordinator: &CoordinatorSettings,
+        room: usize,
+    ) -> Self {
         let (events_in, events) = mpsc::channel(room);
         let (outgoing, outgoing_out) = mpsc::channel(8);
-        let coordinator = settings(listener.local_addr().unwrap());
         let clock = Clock::start();
         let mut session = Session::new(
-            &coordinator,
+            coordinator,
             state_dir.path(),
             clock,
             events_in,
@@ -404,6 +412,27 @@ async fn a_coordinator_that_is_not_there_yet_is_found_later() {
         .await;
     bench.answer("HTTP/1.1 500 Oops\r\n\r\n").await;
     bench.open(10_000).await;
+}
+
+#[tokio::test]
+async fn a_token_file_that_is_put_right_is_noticed() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let state_dir = tempfile::tempdir().unwrap();
+    let token_file = state_dir.path().join("agent-token");
+    std::fs::write(&token_file, "wrong").unwrap();
+    let coordinator = CoordinatorSettings {
+        token: TokenSetting::File(token_file.clone()),
+        ..settings(listener.local_addr().unwrap())
+    };
+    let mut bench = Bench::of(listener, state_dir, &coordinator, 64);
+    bench.answer("HTTP/1.1 401 Unauthorized\r\n\r\n").await;
+    std::fs::write(&token_file, "right").unwrap();
+    let (_coordinator, request) = bench.accept().await;
+    assert_eq!(request.headers()["authorization"], "Bearer right");
+    assert!(matches!(
+        bench.event().await,
+        SessionEvent::Connected { .. }
+    ));
 }
 
 #[tokio::test]
