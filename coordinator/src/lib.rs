@@ -2,10 +2,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod access_system;
+pub mod agents;
 pub mod cli;
 pub mod clock;
 pub mod database;
 pub mod demo;
+pub mod desk;
 pub mod http;
 pub mod ids;
 pub mod jobs;

@@ -15,6 +15,7 @@ use crate::{
     clock::Clock,
     database::Database,
     demo::{self, Demo, DemoError},
+    desk::{Desk, DeskSettings},
     http::{self, Hosts},
     state::{App, AppState, StopSignal},
     store::{Store, StoreError},
@@ -36,6 +37,8 @@ pub struct ServeOptions {
     pub seed_demo: bool,
     /// Further host names that requests may name.
     pub allowed_hosts: Vec<String>,
+    /// How the desk works.
+    pub desk: DeskSettings,
 }
 
 /// Why the service did not start or had to stop.
@@ -86,9 +89,11 @@ impl Service {
             None
         };
         let (listener, address) = listen(options.listen).await?;
+        let desk = Desk::start(store.clone(), clock, options.desk).await?;
         let state = Arc::new(App {
             store,
             clock,
+            desk,
             hosts: Hosts::new(address, &options.allowed_hosts),
             stop: StopSignal::default(),
         });
@@ -178,6 +183,7 @@ mod tests {
             master_key: None,
             seed_demo: true,
             allowed_hosts: Vec::new(),
+            desk: DeskSettings::default(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::{clock::Clock, http::Hosts, store::Store};
+use crate::{clock::Clock, desk::Desk, http::Hosts, store::Store};
 
 /// The parts of the running service, shared by all its tasks.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub struct App {
     pub store: Store,
     /// The time.
     pub clock: Clock,
+    /// The desk that decides on jobs.
+    pub desk: Desk,
     /// For which hosts requests are answered.
     pub hosts: Hosts,
     /// Tells when the service is to stop.

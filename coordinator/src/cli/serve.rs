@@ -1,6 +1,6 @@
 //! `encoder-coordinator serve`
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 use tracing_subscriber::EnvFilter;
@@ -8,6 +8,7 @@ use tracing_subscriber::EnvFilter;
 use super::{CliError, output};
 use crate::{
     database::Database,
+    desk::DeskSettings,
     serve::{ServeOptions, Service},
     state::StopSignal,
 };
@@ -30,6 +31,12 @@ pub(super) struct ServeArguments {
     /// A further host name that requests may name; may be given several times
     #[arg(long, value_name = "NAME")]
     allow_host: Vec<String>,
+    /// How often each side of an agent's session pings, in milliseconds; silence for two intervals is a dead link
+    #[arg(long, value_name = "MS", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(50..=600_000))]
+    heartbeat_ms: u64,
+    /// The database was restored from a copy: hear every agent before a credential of the copy is put on a card
+    #[arg(long)]
+    restored: bool,
 }
 
 impl ServeArguments {
@@ -41,6 +48,10 @@ impl ServeArguments {
             master_key: self.master_key,
             seed_demo: self.seed_demo,
             allowed_hosts: self.allow_host,
+            desk: DeskSettings {
+                heartbeat: Duration::from_millis(self.heartbeat_ms),
+                restored: self.restored,
+            },
         })
         .await?;
         tokio::spawn(stop_on_signal(service.stop_signal()));

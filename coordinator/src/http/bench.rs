@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::{Hosts, router};
 use crate::{
     clock::Clock,
+    desk::{Desk, DeskSettings},
     state::{App, AppState, StopSignal},
     store::{Store, api_keys, api_keys::Vocabulary, entrances, systems, workspaces},
 };
@@ -77,9 +78,13 @@ impl Bench {
             .await
             .unwrap();
         conn.commit().await.unwrap();
+        let desk = Desk::start(store.clone(), clock, DeskSettings::default())
+            .await
+            .unwrap();
         let state = Arc::new(App {
             store,
             clock,
+            desk,
             hosts: Hosts::new("127.0.0.1:8480".parse().unwrap(), &[]),
             stop: StopSignal::default(),
         });

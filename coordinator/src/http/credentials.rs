@@ -12,6 +12,7 @@ use super::{
     read, remove, time_json,
 };
 use crate::{
+    jobs::CredentialId,
     state::AppState,
     store::{
         credentials::{self, CredentialFilter, CredentialRow, IssueState},
@@ -168,6 +169,7 @@ async fn delete(State(state): State<AppState>, caller: Caller, params: Params) -
     let credential = find(&mut conn, &caller, id).await?;
     credentials::delete(&mut conn, &credential, state.clock.utc()).await?;
     conn.commit().await?;
+    state.desk.credential_deleted(CredentialId(id)).await?;
     Ok(Reply::done())
 }
 

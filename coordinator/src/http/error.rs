@@ -10,7 +10,7 @@ use axum::{
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::store::StoreError;
+use crate::{desk::DeskError, store::StoreError};
 
 /// The kinds of thing that a request can name and the store can lack.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -208,6 +208,12 @@ impl ApiError {
             | Self::MethodNotAllowed(_)
             | Self::HostNotAllowed(_) => tracing::debug!(error = %self, "refused"),
         }
+    }
+}
+
+impl From<DeskError> for ApiError {
+    fn from(error: DeskError) -> Self {
+        Self::Internal(error.to_string())
     }
 }
 

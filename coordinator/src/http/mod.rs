@@ -3,8 +3,10 @@
 //! Reads are taken as GET with a query or as POST with a JSON body, changes as POST or as the verb that names them;
 //! [`read`], [`act`], [`change`] and [`remove`] say which. Every answer is JSON and carries a request id.
 
+mod action_attempts;
 mod auth;
 mod credentials;
+mod encoders;
 mod entrances;
 mod error;
 mod events;
@@ -36,7 +38,7 @@ use axum::{
     routing::{self, MethodRouter},
 };
 
-use crate::state::AppState;
+use crate::{agents, state::AppState};
 
 /// The largest request body, in bytes.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -45,7 +47,10 @@ pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 pub fn router(state: AppState) -> Router {
     Router::new()
         .merge(systems::routes())
+        .merge(encoders::routes())
         .merge(entrances::routes())
+        .merge(action_attempts::routes())
+        .merge(agents::routes())
         .merge(users::routes())
         .merge(credentials::routes())
         .merge(events::routes())

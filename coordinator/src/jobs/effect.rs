@@ -54,6 +54,8 @@ pub struct Issue {
     pub system: SystemId,
     /// Which credential.
     pub credential: CredentialId,
+    /// Which card; none where the medium has no UID.
+    pub uid: Option<Uid>,
     /// The card's number as the API prints it.
     pub card_number: Option<String>,
     /// When the write was verified.
@@ -77,19 +79,6 @@ pub enum AuditAction {
     Requested,
 }
 
-impl AuditAction {
-    /// The action as it is stored.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Bound => "bound",
-            Self::Ended => "ended",
-            Self::Outcome => "outcome",
-            Self::Orphan => "orphan",
-            Self::Requested => "requested",
-        }
-    }
-}
-
 /// One line of the audit; lines are only ever added.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AuditEntry {
@@ -101,6 +90,8 @@ pub struct AuditEntry {
     pub job: JobId,
     /// Encode or scan.
     pub kind: JobKind,
+    /// In which access system.
+    pub system: Option<SystemId>,
     /// Who asked for it.
     pub api_key: Option<Uuid>,
     /// On which agent.
@@ -189,6 +180,7 @@ impl Decision {
             action,
             job: job.id,
             kind: job.kind,
+            system: Some(job.system),
             api_key: job.api_key,
             agent: job.agent,
             encoder: Some(job.encoder),

@@ -238,7 +238,8 @@ impl Book {
             seen_at: known.map_or(now, |orphan| orphan.seen_at),
         };
         out.store(Change::PutOrphan(orphan.clone()));
-        out.store(Change::Audit(audit_of_orphan(now, &orphan)));
+        let system = self.agents.get(&agent).map(|agent| agent.system);
+        out.store(Change::Audit(audit_of_orphan(now, system, &orphan)));
         self.orphans.insert(orphan.job, orphan);
         let Some(state) = hold_state(finished.touched) else {
             self.drop_holds(finished.job_id, out);
@@ -254,7 +255,6 @@ impl Book {
             state,
         };
         self.put_hold(hold, out);
-        let system = self.agents.get(&agent).map(|agent| agent.system);
         if let (Touched::Written, Some(system)) = (finished.touched, system) {
             let at = now_of(finished, now);
             out.store(Change::Issue(issue_of(
@@ -331,6 +331,7 @@ fn issue_of(
         job,
         system,
         credential,
+        uid: card.and_then(|card| card.uid),
         card_number: card
             .and_then(|card| card.card_number())
             .or_else(|| finished.card_number.clone()),
@@ -339,12 +340,13 @@ fn issue_of(
     }
 }
 
-fn audit_of_orphan(at: Timestamp, orphan: &Orphan) -> AuditEntry {
+fn audit_of_orphan(at: Timestamp, system: Option<SystemId>, orphan: &Orphan) -> AuditEntry {
     AuditEntry {
         at,
         action: AuditAction::Orphan,
         job: orphan.job,
         kind: orphan.kind,
+        system,
         api_key: None,
         agent: Some(orphan.agent),
         encoder: None,

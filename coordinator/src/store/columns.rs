@@ -1,6 +1,8 @@
 //! Columns as the store writes them: ids as text, times as unix milliseconds.
 
 use jiff::Timestamp;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use sqlx::{Error, Row as _, sqlite::SqliteRow};
 use uuid::Uuid;
 
@@ -60,4 +62,52 @@ pub(super) fn undecodable(
         index: column.to_owned(),
         source: Box::new(source),
     }
+}
+
+/// A value as a JSON column.
+pub(super) fn json<T: Serialize>(value: &T) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|error| Error::Encode(Box::new(error)))
+}
+
+/// A JSON column.
+pub(super) fn from_json<T: DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<T, Error> {
+    let text: &str = row.try_get(column)?;
+    serde_json::from_str(text).map_err(|error| undecodable(column, error))
+}
+
+/// A JSON column that may be null.
+pub(super) fn optional_json<T: DeserializeOwned>(
+    row: &SqliteRow,
+    column: &str,
+) -> Result<Option<T>, Error> {
+    let text: Option<&str> = row.try_get(column)?;
+    text.map(serde_json::from_str)
+        .transpose()
+        .map_err(|error| undecodable(column, error))
+}
+
+/// A value without fields as the column of its name.
+pub(super) fn name<T: Serialize>(value: &T) -> Result<String, Error> {
+    match serde_json::to_value(value) {
+        Ok(Value::String(name)) => Ok(name),
+        Ok(other) => Err(Error::Encode(format!("no name: {other}").into())),
+        Err(error) => Err(Error::Encode(Box::new(error))),
+    }
+}
+
+/// The column of a value's name.
+pub(super) fn from_name<T: DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<T, Error> {
+    let name: String = row.try_get(column)?;
+    serde_json::from_value(Value::String(name)).map_err(|error| undecodable(column, error))
+}
+
+/// The column of a value's name, which may be null.
+pub(super) fn optional_name<T: DeserializeOwned>(
+    row: &SqliteRow,
+    column: &str,
+) -> Result<Option<T>, Error> {
+    let name: Option<String> = row.try_get(column)?;
+    name.map(|name| serde_json::from_value(Value::String(name)))
+        .transpose()
+        .map_err(|error| undecodable(column, error))
 }

@@ -315,8 +315,9 @@ pub async fn delete(
 }
 
 /// Records that a card carries a credential: on the credential, on the card, and as an event, which is *reissued*
-/// where the card held another credential of the same system, else *issued*. Returns which; nothing for a credential
-/// that the store does not know. A deleted credential is updated without an event.
+/// where the card held another credential of the same system, else *issued*. The other credential is then on no card
+/// any more, which is an event too. Returns which; nothing for a credential that the store does not know. A deleted
+/// credential is updated without an event.
 ///
 /// # Errors
 /// [`StoreError::Query`] when a statement fails.
@@ -344,7 +345,10 @@ pub async fn record_issued(
         None => None,
     };
     let event_type = match earlier {
-        Some(earlier) if earlier != issue.acs_credential_id => EventType::AcsCredentialReissued,
+        Some(earlier) if earlier != issue.acs_credential_id => {
+            record_overwritten(conn, earlier, uid.as_deref(), issue.at, now).await?;
+            EventType::AcsCredentialReissued
+        }
         Some(_) | None => EventType::AcsCredentialIssued,
     };
     if credential.deleted_at.is_none() {
@@ -380,6 +384,33 @@ pub async fn on_card(
     Ok(row
         .map(|row| columns::id(&row, "acs_credential_id"))
         .transpose()?)
+}
+
+/// Records that a credential lost its card to another one.
+async fn record_overwritten(
+    conn: &mut SqliteConnection,
+    acs_credential_id: Uuid,
+    uid: Option<&str>,
+    at: Timestamp,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let lost = sqlx::query(
+        "UPDATE credentials SET issued_version = NULL, issued_ms = NULL, card_uid = NULL, card_number = NULL \
+         WHERE acs_credential_id = ? AND card_uid IS ?",
+    )
+    .bind(acs_credential_id.to_string())
+    .bind(uid)
+    .execute(&mut *conn)
+    .await?;
+    let overwritten = by_id(conn, acs_credential_id).await?;
+    if let Some(overwritten) = overwritten.filter(|row| row.deleted_at.is_none())
+        && lost.rows_affected() > 0
+    {
+        let subject = overwritten.event_subject();
+        let event = EventType::AcsCredentialInvalidated;
+        events::record(conn, overwritten.workspace_id, event, subject, at, now).await?;
+    }
+    Ok(())
 }
 
 /// Notes the card's new credential and returns the one it held before.

@@ -12,6 +12,8 @@ use crate::ids;
 pub enum EventType {
     /// A credential was deleted.
     AcsCredentialDeleted,
+    /// A credential is on no card any more: its card was written with another one.
+    AcsCredentialInvalidated,
     /// A credential was put on a card that held none of ours.
     AcsCredentialIssued,
     /// A credential was put on a card that held another of ours.
@@ -29,6 +31,7 @@ impl EventType {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::AcsCredentialDeleted => "acs_credential.deleted",
+            Self::AcsCredentialInvalidated => "acs_credential.invalidated",
             Self::AcsCredentialIssued => "acs_credential.issued",
             Self::AcsCredentialReissued => "acs_credential.reissued",
             Self::AcsEncoderAdded => "acs_encoder.added",
@@ -41,6 +44,7 @@ impl EventType {
     const fn description(self) -> &'static str {
         match self {
             Self::AcsCredentialDeleted => "An ACS credential was deleted.",
+            Self::AcsCredentialInvalidated => "An ACS credential was invalidated.",
             Self::AcsCredentialIssued => "An ACS credential was issued.",
             Self::AcsCredentialReissued => "An ACS credential was reissued.",
             Self::AcsEncoderAdded => "An ACS encoder was added.",

@@ -5,11 +5,14 @@
 
 pub mod agents;
 pub mod api_keys;
+pub mod attempts;
 pub mod audit;
 mod columns;
 pub mod credentials;
+pub mod encoders;
 pub mod entrances;
 pub mod events;
+pub mod jobs;
 pub mod meta;
 pub mod site_keys;
 pub mod systems;

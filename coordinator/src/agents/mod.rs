@@ -1,0 +1,136 @@
+//! The agents' websocket: who may connect, and the conversation with each.
+
+mod session;
+
+use axum::{
+    Json, Router,
+    extract::{State, WebSocketUpgrade, ws::rejection::WebSocketUpgradeRejection},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use encoder_protocols::wire::{MAX_MESSAGE_BYTES, SOCKET_PATH, SUBPROTOCOL};
+use serde_json::json;
+
+use crate::{
+    state::AppState,
+    store::{
+        StoreError,
+        agents::{self, AgentRow},
+    },
+};
+
+/// Bytes that one connection keeps for reading; the library's own choice costs 128 KiB an agent.
+const READ_BUFFER: usize = 2 * 1024;
+/// Bytes of answers that may wait for a slow connection before it counts as dead.
+const WRITE_BUFFER: usize = 4 * MAX_MESSAGE_BYTES;
+
+/// The path where agents connect.
+pub fn routes() -> Router<AppState> {
+    Router::new().route(SOCKET_PATH, get(connect))
+}
+
+/// Why a connection is not taken.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error("no agent token: send the header `Authorization: Bearer agent_…`")]
+    NoToken,
+    #[error(
+        "this agent token is not known here or was revoked: make one with `encoder-coordinator agent create`"
+    )]
+    WrongToken,
+    #[error("expected a websocket upgrade: {0}")]
+    NoUpgrade(String),
+    #[error(
+        "expected the websocket sub-protocol `{SUBPROTOCOL}`, the one that is spoken here; got {0}"
+    )]
+    OtherProtocol(String),
+    #[error("the service failed internally: its log has the details")]
+    Store(#[from] StoreError),
+}
+
+impl Refused {
+    const fn status(&self) -> StatusCode {
+        match self {
+            Self::NoToken | Self::WrongToken => StatusCode::UNAUTHORIZED,
+            Self::NoUpgrade(_) | Self::OtherProtocol(_) => StatusCode::BAD_REQUEST,
+            Self::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::NoToken | Self::WrongToken => "unauthorized",
+            Self::NoUpgrade(_) => "websocket_required",
+            Self::OtherProtocol(_) => "unsupported_subprotocol",
+            Self::Store(_) => "internal_server_error",
+        }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        if let Self::Store(error) = &self {
+            tracing::error!(%error, "an agent could not be let in");
+        }
+        let body = json!({
+            "error": {
+                "type": self.kind(),
+                "message": self.to_string(),
+                "data": {"spoken_subprotocols": [SUBPROTOCOL]},
+            },
+            "ok": false,
+        });
+        (self.status(), Json(body)).into_response()
+    }
+}
+
+async fn connect(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Refused> {
+    let agent = authenticate(&state, &headers).await?;
+    let upgrade = upgrade.map_err(|rejection| Refused::NoUpgrade(rejection.body_text()))?;
+    if !upgrade
+        .requested_protocols()
+        .any(|protocol| protocol == SUBPROTOCOL)
+    {
+        return Err(Refused::OtherProtocol(offered(&upgrade)));
+    }
+    let upgrade = upgrade
+        .protocols([SUBPROTOCOL])
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(0)
+        .max_write_buffer_size(WRITE_BUFFER)
+        .max_message_size(MAX_MESSAGE_BYTES)
+        .max_frame_size(MAX_MESSAGE_BYTES);
+    Ok(upgrade.on_upgrade(move |socket| session::run(state, agent, socket)))
+}
+
+async fn authenticate(state: &AppState, headers: &HeaderMap) -> Result<AgentRow, Refused> {
+    let token = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim())
+        .ok_or(Refused::NoToken)?;
+    let mut conn = state.store.read().await?;
+    let agent = agents::find_by_token(&mut conn, token).await?;
+    agent.ok_or(Refused::WrongToken)
+}
+
+/// The sub-protocols that the agent offered, shortened, for its error message.
+fn offered(upgrade: &WebSocketUpgrade) -> String {
+    let offered: Vec<_> = upgrade
+        .requested_protocols()
+        .take(4)
+        .map(|value| value.to_str().unwrap_or("?").chars().take(40).collect())
+        .collect::<Vec<String>>();
+    if offered.is_empty() {
+        "none".to_owned()
+    } else {
+        format!("`{}`", offered.join("`, `"))
+    }
+}

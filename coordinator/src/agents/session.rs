@@ -1,0 +1,279 @@
+//! The conversation with one agent.
+
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
+use encoder_protocols::{
+    moment::Moment,
+    wire::{AgentMessage, Bye, ByeReason, DecodeError, Hello, ServiceMessage, WireMessage},
+};
+use tokio::sync::mpsc;
+
+use crate::{
+    desk::{DeskError, OUTBOX, Outgoing},
+    ids,
+    jobs::{AgentId, SessionId},
+    state::AppState,
+    store::agents::AgentRow,
+};
+
+/// How long an agent may take for its first message.
+const HELLO_TIME: Duration = Duration::from_secs(10);
+/// How long a session has to show that it is alive once another one has come with its token.
+const PROBE_TIME: Duration = Duration::from_secs(3);
+
+/// What a frame was.
+enum Heard {
+    /// A sign of life.
+    Nothing,
+    /// A message.
+    Message(Box<AgentMessage>),
+    /// A message of an unknown type.
+    Unknown(String),
+    /// Something that breaks the protocol.
+    Garbage(String),
+    /// The connection is over.
+    Closed,
+}
+
+/// Speaks with an agent until its connection ends.
+pub(super) async fn run(state: AppState, agent: AgentRow, mut socket: WebSocket) {
+    let hello = match tokio::time::timeout(HELLO_TIME, first_message(&mut socket)).await {
+        Ok(Ok(hello)) => hello,
+        Ok(Err(None)) => return,
+        Ok(Err(Some(reason))) => return say_bye(&mut socket, protocol_error(reason)).await,
+        Err(_) => {
+            let reason = format!("no hello within {} s", HELLO_TIME.as_secs());
+            return say_bye(&mut socket, protocol_error(reason)).await;
+        }
+    };
+    let id = AgentId(agent.agent_id);
+    let session = SessionId(ids::new_id(state.clock.utc()));
+    let (outbox, outgoing) = mpsc::channel(OUTBOX);
+    let version = hello.version.clone();
+    if let Err(error) = state.desk.open(id, session, hello, outbox).await {
+        tracing::warn!(agent = %agent.name, %error, "an agent is turned away");
+        return say_bye(&mut socket, turned_away(error)).await;
+    }
+    tracing::info!(agent = %agent.name, %session, %version, "an agent has connected");
+    let heartbeat = state.desk.heartbeat();
+    let mut conversation = Conversation {
+        heard_until: state.clock.now() + heartbeat * 2,
+        state,
+        agent: id,
+        session,
+        socket,
+        outgoing,
+        heartbeat,
+    };
+    let end = conversation.run().await;
+    tracing::info!(agent = %agent.name, %session, reason = end, "an agent's session has ended");
+    conversation.state.desk.lost(id, session).await;
+}
+
+struct Conversation {
+    state: AppState,
+    agent: AgentId,
+    session: SessionId,
+    socket: WebSocket,
+    outgoing: mpsc::Receiver<Outgoing>,
+    heartbeat: Duration,
+    /// When the link counts as dead unless something is heard.
+    heard_until: Moment,
+}
+
+impl Conversation {
+    /// Speaks until the session ends; returns why it did.
+    async fn run(&mut self) -> &'static str {
+        let clock = self.state.clock;
+        let stop = self.state.stop.clone();
+        let mut stopped = std::pin::pin!(stop.stopped());
+        let mut pings = tokio::time::interval(self.heartbeat);
+        loop {
+            let silent = tokio::time::sleep_until(clock.instant(self.heard_until));
+            tokio::select! {
+                frame = self.socket.recv() => {
+                    self.heard_until = clock.now() + self.heartbeat * 2;
+                    if let Err(end) = self.heard(heard(frame)).await {
+                        return end;
+                    }
+                }
+                outgoing = self.outgoing.recv() => match outgoing {
+                    Some(outgoing) => if let Err(end) = self.send(outgoing).await {
+                        return end;
+                    },
+                    None => return "it did not keep up, or the store failed",
+                },
+                _ = pings.tick() => if !self.put(Message::Ping(Default::default())).await {
+                    return "the link is gone";
+                },
+                () = silent => return "it was silent for two heartbeats",
+                () = &mut stopped => {
+                    let bye = Bye {
+                        reason: ByeReason::Restart,
+                        message: "the service stops; come back later".to_owned(),
+                    };
+                    say_bye(&mut self.socket, bye).await;
+                    return "the service stops";
+                }
+            }
+        }
+    }
+
+    async fn heard(&mut self, heard: Heard) -> Result<(), &'static str> {
+        match heard {
+            Heard::Nothing => Ok(()),
+            Heard::Closed => Err("the agent closed it, or the link is gone"),
+            Heard::Message(message) if matches!(*message, AgentMessage::Hello(_)) => {
+                self.end("a second hello within one session").await
+            }
+            Heard::Message(message) => {
+                let desk = &self.state.desk;
+                let handed = desk.said(self.agent, self.session, *message).await;
+                handed.map_err(|_| "the desk has stopped")
+            }
+            Heard::Unknown(message_type) => {
+                let answer = ServiceMessage::Unsupported { message_type };
+                self.send(Outgoing::Message(Box::new(answer))).await
+            }
+            Heard::Garbage(reason) => self.end(&reason).await,
+        }
+    }
+
+    async fn end(&mut self, reason: &str) -> Result<(), &'static str> {
+        say_bye(&mut self.socket, protocol_error(reason.to_owned())).await;
+        Err("the agent broke the protocol")
+    }
+
+    async fn send(&mut self, outgoing: Outgoing) -> Result<(), &'static str> {
+        match outgoing {
+            Outgoing::Message(message) => {
+                if self.put(Message::Text(message.encode().into())).await {
+                    Ok(())
+                } else {
+                    Err("the link is gone")
+                }
+            }
+            Outgoing::End(bye) => {
+                say_bye(&mut self.socket, bye).await;
+                Err("the service ended it")
+            }
+            Outgoing::Probe => {
+                let soon = self.state.clock.now() + PROBE_TIME;
+                self.heard_until = self.heard_until.min(soon);
+                if self.put(Message::Ping(Default::default())).await {
+                    Ok(())
+                } else {
+                    Err("the link is gone")
+                }
+            }
+        }
+    }
+
+    /// Writes one frame; false when that fails, or takes longer than a link may be silent.
+    async fn put(&mut self, frame: Message) -> bool {
+        let sent = tokio::time::timeout(self.heartbeat * 2, self.socket.send(frame)).await;
+        matches!(sent, Ok(Ok(())))
+    }
+}
+
+/// Waits for `hello`.
+async fn first_message(socket: &mut WebSocket) -> Result<Hello, Option<String>> {
+    loop {
+        match heard(socket.recv().await) {
+            Heard::Nothing => {}
+            Heard::Message(message) => {
+                return match *message {
+                    AgentMessage::Hello(hello) => Ok(hello),
+                    AgentMessage::Inventory { .. }
+                    | AgentMessage::JobAccepted { .. }
+                    | AgentMessage::JobRefused(_)
+                    | AgentMessage::JobProgress { .. }
+                    | AgentMessage::CardPresented(_)
+                    | AgentMessage::PlanRequest(_)
+                    | AgentMessage::JobFinished(_)
+                    | AgentMessage::Unsupported { .. } => {
+                        Err(Some("expected hello as the first message".to_owned()))
+                    }
+                };
+            }
+            Heard::Unknown(kind) => {
+                return Err(Some(format!(
+                    "expected hello as the first message, got `{kind}`"
+                )));
+            }
+            Heard::Garbage(reason) => return Err(Some(reason)),
+            Heard::Closed => return Err(None),
+        }
+    }
+}
+
+fn heard(frame: Option<Result<Message, axum::Error>>) -> Heard {
+    match frame {
+        None | Some(Ok(Message::Close(_))) => Heard::Closed,
+        Some(Ok(Message::Ping(_) | Message::Pong(_))) => Heard::Nothing,
+        Some(Ok(Message::Binary(_))) => {
+            Heard::Garbage("expected text frames, got a binary one".to_owned())
+        }
+        Some(Ok(Message::Text(text))) => match AgentMessage::decode(&text) {
+            Ok(message) => Heard::Message(Box::new(message)),
+            Err(DecodeError::UnknownType(message_type)) => Heard::Unknown(message_type),
+            Err(error @ (DecodeError::NotAMessage | DecodeError::Malformed { .. })) => {
+                Heard::Garbage(error.to_string())
+            }
+        },
+        Some(Err(error)) => broken(&error),
+    }
+}
+
+/// A frame that cannot be read: too long or malformed, which the agent is told, or no frame at all.
+fn broken(error: &axum::Error) -> Heard {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if error.is::<std::io::Error>() {
+            return Heard::Closed;
+        }
+        cause = error.source();
+    }
+    Heard::Garbage(error.to_string())
+}
+
+fn protocol_error(reason: String) -> Bye {
+    Bye {
+        reason: ByeReason::ProtocolError,
+        message: reason,
+    }
+}
+
+fn turned_away(error: DeskError) -> Bye {
+    let reason = match error {
+        DeskError::AgentInUse => ByeReason::AgentInUse,
+        DeskError::Revoked => ByeReason::Revoked,
+        DeskError::Failed | DeskError::Unknown => ByeReason::Restart,
+    };
+    Bye {
+        reason,
+        message: error.to_string(),
+    }
+}
+
+/// The last message, then the websocket's own closing. Where they do not get through, the link is gone anyway.
+async fn say_bye(socket: &mut WebSocket, bye: Bye) {
+    let code = match bye.reason {
+        ByeReason::ProtocolError => close_code::POLICY,
+        ByeReason::Restart => close_code::RESTART,
+        ByeReason::AgentInUse | ByeReason::Retired | ByeReason::Revoked => close_code::NORMAL,
+    };
+    let text = ServiceMessage::Bye(bye).encode();
+    let goodbye = async {
+        let _ = socket.send(Message::Text(text.into())).await;
+        let close = CloseFrame {
+            code,
+            reason: Default::default(),
+        };
+        let _ = socket.send(Message::Close(Some(close))).await;
+        // Until the agent has closed its side, what was sent may still be lost with the connection.
+        while let Some(Ok(_)) = socket.recv().await {}
+    };
+    let _ = tokio::time::timeout(PROBE_TIME, goodbye).await;
+}

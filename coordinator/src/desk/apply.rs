@@ -1,0 +1,126 @@
+//! A decision's rows, as the store takes them.
+
+use encoder_protocols::wire::JobKind;
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+
+use crate::{
+    http::credential_json,
+    jobs::{Attempt, AuditAction, AuditEntry, Change, EncoderRecord, Issue, JobRecord},
+    store::{
+        StoreError, agents, attempts, audit, credentials, encoders,
+        events::{self, EventType},
+        jobs, systems,
+    },
+};
+
+/// Writes one row.
+pub(super) async fn apply(
+    conn: &mut SqliteConnection,
+    now: Timestamp,
+    change: Change,
+) -> Result<(), StoreError> {
+    match change {
+        Change::AgentHeard(agent) => agents::heard(conn, agent).await,
+        Change::Audit(entry) => record_audit(conn, &entry).await,
+        Change::DropHolds(job) => jobs::drop_holds(conn, job).await,
+        Change::Issue(issue) => record_issue(conn, &issue, now).await,
+        Change::PutHold(hold) => jobs::put_hold(conn, &hold).await,
+        Change::PutOrphan(orphan) => {
+            tracing::warn!(job = %orphan.job, agent = %orphan.agent, outcome = ?orphan.outcome, "an unknown job is kept");
+            jobs::put_orphan(conn, &orphan).await
+        }
+        Change::SaveAgent(agent) => agents::save(conn, &agent).await,
+        Change::SaveEncoder(encoder, is_new) => save_encoder(conn, &encoder, is_new, now).await,
+        Change::SaveJob(job) => save_job(conn, &job).await,
+    }
+}
+
+/// Stores a job with its attempt. The result of an encode is its credential as it stands now.
+async fn save_job(conn: &mut SqliteConnection, job: &JobRecord) -> Result<(), StoreError> {
+    let result = match (&job.attempt, job.kind, job.credential) {
+        (Attempt::Success { .. }, JobKind::Encode, Some(credential)) => {
+            let row = credentials::by_id(conn, credential.0).await?;
+            row.as_ref().map(credential_json)
+        }
+        (Attempt::Success { result }, _, _) => result.clone(),
+        (Attempt::Pending | Attempt::Error(_), _, _) => None,
+    };
+    attempts::save(conn, job, result.as_ref()).await?;
+    jobs::save(conn, job).await
+}
+
+async fn save_encoder(
+    conn: &mut SqliteConnection,
+    encoder: &EncoderRecord,
+    is_new: bool,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    encoders::save(conn, encoder).await?;
+    let system = systems::by_id(conn, encoder.system.0).await?;
+    let Some(system) = system.filter(|_| is_new) else {
+        return Ok(());
+    };
+    let row = encoders::find(conn, system.workspace_id, encoder.id.0).await?;
+    if let Some(row) = row {
+        let added = EventType::AcsEncoderAdded;
+        events::record(conn, row.workspace_id, added, row.event_subject(), now, now).await?;
+    }
+    Ok(())
+}
+
+async fn record_issue(
+    conn: &mut SqliteConnection,
+    issue: &Issue,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let issue = credentials::Issue {
+        acs_credential_id: issue.credential.0,
+        version: issue.revision,
+        card_uid: issue.uid,
+        card_number: issue.card_number.clone(),
+        at: issue.issued_at,
+    };
+    credentials::record_issued(conn, &issue, now).await?;
+    Ok(())
+}
+
+async fn record_audit(conn: &mut SqliteConnection, entry: &AuditEntry) -> Result<(), StoreError> {
+    let action = match (entry.kind, entry.action) {
+        (JobKind::Encode, action) => encode_action(action),
+        (JobKind::Scan, action) => scan_action(action),
+    };
+    let row = audit::AuditEntry {
+        action: action.into(),
+        acs_system_id: entry.system.map(|id| id.0),
+        api_key_id: entry.api_key,
+        agent_id: entry.agent.map(|id| id.0),
+        acs_encoder_id: entry.encoder.map(|id| id.0),
+        job_id: Some(entry.job.0),
+        acs_credential_id: entry.credential.map(|id| id.0),
+        card_uid: entry.uid.map(|uid| uid.to_string()),
+        outcome: entry.result.clone(),
+        ..audit::AuditEntry::default()
+    };
+    audit::record(conn, &row, entry.at).await
+}
+
+const fn encode_action(action: AuditAction) -> &'static str {
+    match action {
+        AuditAction::Bound => "encode.bound",
+        AuditAction::Ended => "encode.ended",
+        AuditAction::Outcome => "encode.outcome",
+        AuditAction::Orphan => "encode.orphan",
+        AuditAction::Requested => "encode.requested",
+    }
+}
+
+const fn scan_action(action: AuditAction) -> &'static str {
+    match action {
+        AuditAction::Bound => "scan.bound",
+        AuditAction::Ended => "scan.ended",
+        AuditAction::Outcome => "scan.outcome",
+        AuditAction::Orphan => "scan.orphan",
+        AuditAction::Requested => "scan.requested",
+    }
+}

@@ -1,0 +1,300 @@
+//! One input: what the decision needs is read, the book decides, the decision is carried out.
+
+use encoder_protocols::{
+    card::{CardContents, CardDescription, Technology},
+    wire::{AgentMessage, CardPresented, JobFinished, JobId, JobKind, Outcome},
+};
+use jiff::Timestamp;
+use serde_json::Value;
+use sqlx::SqliteConnection;
+
+use super::{Asked, DeskError, Input, Opened, Outgoing, Round, Task, new_job};
+use crate::{
+    access_system::{AccessSystem, scan_result},
+    ids,
+    jobs::{
+        AgentId, Book, CredentialFacts, CredentialId, EncoderId, PlanContent, Refusal, Request,
+        SessionId, SystemId,
+    },
+    store::{
+        StoreError, agents,
+        credentials::{self, IssueState},
+        jobs,
+    },
+};
+
+/// A card as the access system sees it: what a plan is made of, or why there is none; and when the credential was made.
+type Prepared = (Result<Option<PlanContent>, Refusal>, Option<Timestamp>);
+
+impl Task {
+    pub(super) async fn take(
+        &mut self,
+        book: &mut Book,
+        conn: &mut SqliteConnection,
+        input: Input,
+        round: &mut Round,
+    ) -> Result<(), StoreError> {
+        match input {
+            Input::Asked(asked, answer) => {
+                let result = self.asked(book, conn, asked, round).await?;
+                round.answers.push((answer, result));
+            }
+            Input::CredentialDeleted(credential) => {
+                let now = self.clock.utc();
+                let decision = book.credential_deleted(now, credential);
+                let key = self.store.master_key();
+                round.carry_out(conn, key, now, decision).await?;
+            }
+            Input::Lost(agent, session) => {
+                self.sessions.remove(&session);
+                book.session_lost(self.clock.utc(), agent, session);
+            }
+            Input::Opened(opened) => self.opened(book, conn, *opened, round).await?,
+            Input::Said(agent, session, message) => {
+                self.said(book, conn, agent, session, *message, round)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn asked(
+        &self,
+        book: &mut Book,
+        conn: &mut SqliteConnection,
+        asked: Asked,
+        round: &mut Round,
+    ) -> Result<Result<JobId, DeskError>, StoreError> {
+        let credential = match asked.credential {
+            None => None,
+            Some(id) => {
+                need_holds(book, conn, id).await?;
+                let row = credentials::by_id(conn, id.0).await?;
+                let Some(row) = row.filter(|row| row.deleted_at.is_none()) else {
+                    return Ok(Err(DeskError::Unknown));
+                };
+                Some(CredentialFacts {
+                    id,
+                    created_at: row.created_at,
+                    on_card_unchanged: row.issue_state() == IssueState::Issued,
+                })
+            }
+        };
+        let request = Request {
+            job: new_job(self.clock),
+            encoder: asked.encoder,
+            api_key: Some(asked.api_key),
+            credential,
+        };
+        let now = self.clock.utc();
+        let Some((job, decision)) = book.request(now, &request) else {
+            return Ok(Err(DeskError::Unknown));
+        };
+        let key = self.store.master_key();
+        round.carry_out(conn, key, now, decision).await?;
+        Ok(Ok(job))
+    }
+
+    async fn opened(
+        &mut self,
+        book: &mut Book,
+        conn: &mut SqliteConnection,
+        opened: Opened,
+        round: &mut Round,
+    ) -> Result<(), StoreError> {
+        let Opened {
+            agent,
+            session,
+            hello,
+            outbox,
+            answer,
+        } = opened;
+        let live = self.sessions.values().find(|(live, _)| *live == agent);
+        if let Some((_, first)) = live {
+            // A full outbox is no answer either: that session ends by itself.
+            let _ = first.try_send(Outgoing::Probe);
+            round.greetings.push((answer, Err(DeskError::AgentInUse)));
+            return Ok(());
+        }
+        let now = self.clock.utc();
+        let row = agents::by_id(conn, agent.0).await?;
+        let Some(row) = row.filter(|row| row.revoked_at.is_none()) else {
+            round.greetings.push((answer, Err(DeskError::Revoked)));
+            return Ok(());
+        };
+        if book.agent(agent).is_none() {
+            book.admit_agent(row.record(now));
+        }
+        for open in &hello.open_jobs {
+            need_job(book, conn, open.job_id).await?;
+            if let Some(credential) = open.credential_id {
+                need_holds(book, conn, CredentialId(credential)).await?;
+            }
+        }
+        self.sessions.insert(session, (agent, outbox));
+        round.greetings.push((answer, Ok(())));
+        let decision = book.hello(now, agent, session, &hello, self.greeting);
+        let key = self.store.master_key();
+        round
+            .carry_out_or_end(conn, key, now, session, decision)
+            .await
+    }
+
+    async fn said(
+        &self,
+        book: &mut Book,
+        conn: &mut SqliteConnection,
+        agent: AgentId,
+        session: SessionId,
+        message: AgentMessage,
+        round: &mut Round,
+    ) -> Result<(), StoreError> {
+        if let Some(job) = job_named(&message) {
+            need_job(book, conn, job).await?;
+        }
+        let now = self.clock.utc();
+        let decision = match &message {
+            AgentMessage::Inventory { encoders, problems } => {
+                if !problems.is_empty() {
+                    tracing::warn!(%agent, ?problems, "the agent reports problems");
+                }
+                book.inventory(now, agent, session, encoders, || {
+                    EncoderId(ids::new_id(now))
+                })
+            }
+            AgentMessage::JobAccepted { job_id } => book.job_accepted(agent, session, *job_id),
+            AgentMessage::JobRefused(refused) => book.job_refused(now, agent, refused),
+            AgentMessage::JobProgress { job_id, progress } => {
+                book.job_progress(agent, session, *job_id, progress)
+            }
+            AgentMessage::CardPresented(presented) => {
+                let (prepared, made_at) = self.prepare(book, conn, presented, now).await?;
+                book.card_presented(now, agent, session, presented, prepared, made_at)
+            }
+            AgentMessage::PlanRequest(wish) => book.plan_request(now, agent, session, wish),
+            AgentMessage::JobFinished(finished) => {
+                if let Some(credential) = finished.credential_id {
+                    need_holds(book, conn, CredentialId(credential)).await?;
+                }
+                let scanned = self.scanned(book, conn, finished).await?;
+                book.job_finished(now, agent, session, finished, scanned)
+            }
+            AgentMessage::Unsupported { message_type } => {
+                tracing::warn!(%agent, %message_type, "the agent does not know this message");
+                return Ok(());
+            }
+            // The session takes `hello` as its first message alone.
+            AgentMessage::Hello(_) => return Ok(()),
+        };
+        let key = self.store.master_key();
+        round
+            .carry_out_or_end(conn, key, now, session, decision)
+            .await
+    }
+
+    /// What the access system says of a presented card.
+    async fn prepare(
+        &self,
+        book: &Book,
+        conn: &mut SqliteConnection,
+        presented: &CardPresented,
+        now: Timestamp,
+    ) -> Result<Prepared, StoreError> {
+        let Some((system, credential)) = book
+            .job(presented.job_id)
+            .and_then(|job| Some((job.system, job.credential?)))
+        else {
+            return Ok((Ok(None), None));
+        };
+        let row = credentials::by_id(conn, credential.0).await?;
+        let Some(row) = row.filter(|row| row.deleted_at.is_none()) else {
+            let deleted = Refusal {
+                code: encoder_protocols::wire::ErrorCode::CredentialDeleted,
+                message: "the credential was deleted while its encode waited".to_owned(),
+            };
+            return Ok((Err(deleted), None));
+        };
+        let entrances = credentials::entrance_numbers(conn, credential.0).await?;
+        let system = self.system(conn, system).await?;
+        let prepared = system.prepare(&presented.card, &row, entrances, now);
+        Ok((prepared.map(Some), Some(row.created_at)))
+    }
+
+    /// What a successful scan of a known job found.
+    async fn scanned(
+        &self,
+        book: &Book,
+        conn: &mut SqliteConnection,
+        finished: &JobFinished,
+    ) -> Result<Option<Value>, StoreError> {
+        let Some(job) = book
+            .job(finished.job_id)
+            .filter(|job| job.kind == JobKind::Scan && finished.outcome == Outcome::Success)
+        else {
+            return Ok(None);
+        };
+        let card = finished.card.unwrap_or(CardDescription {
+            technology: Technology::Unknown,
+            uid: None,
+            capacity: 0,
+        });
+        let contents = finished.contents.as_ref().unwrap_or(&CardContents::UidOnly);
+        let system = self.system(conn, job.system).await?;
+        let found = scan_result(conn, &system, job.system.0, &card, contents).await?;
+        Ok(Some(found))
+    }
+
+    async fn system(
+        &self,
+        conn: &mut SqliteConnection,
+        system: SystemId,
+    ) -> Result<AccessSystem, StoreError> {
+        AccessSystem::load(conn, self.store.master_key(), system.0).await
+    }
+}
+
+fn job_named(message: &AgentMessage) -> Option<JobId> {
+    match message {
+        AgentMessage::JobAccepted { job_id } | AgentMessage::JobProgress { job_id, .. } => {
+            Some(*job_id)
+        }
+        AgentMessage::JobRefused(refused) => Some(refused.job_id),
+        AgentMessage::CardPresented(presented) => Some(presented.job_id),
+        AgentMessage::PlanRequest(wish) => Some(wish.job_id),
+        AgentMessage::JobFinished(finished) => Some(finished.job_id),
+        AgentMessage::Hello(_)
+        | AgentMessage::Inventory { .. }
+        | AgentMessage::Unsupported { .. } => None,
+    }
+}
+
+/// Brings a job to hand, with its credential's holds.
+async fn need_job(
+    book: &mut Book,
+    conn: &mut SqliteConnection,
+    job: JobId,
+) -> Result<(), StoreError> {
+    if !book.knows_job(job) {
+        if let Some(job) = jobs::by_id(conn, job).await? {
+            book.admit_job(job);
+        } else if let Some(orphan) = jobs::orphan(conn, job).await? {
+            book.admit_orphan(orphan);
+        }
+    }
+    match book.job(job).and_then(|job| job.credential) {
+        Some(credential) => need_holds(book, conn, credential).await,
+        None => Ok(()),
+    }
+}
+
+/// Brings a credential's holds to hand.
+async fn need_holds(
+    book: &mut Book,
+    conn: &mut SqliteConnection,
+    credential: CredentialId,
+) -> Result<(), StoreError> {
+    if !book.knows_credential(credential) {
+        book.admit_holds(credential, jobs::holds(conn, credential).await?);
+    }
+    Ok(())
+}
