@@ -7,6 +7,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod drivers;
+#[cfg(unix)]
+pub mod emulation;
 pub mod encoder;
 pub mod jobs;
 pub mod journal;

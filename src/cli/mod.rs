@@ -4,6 +4,8 @@
 
 mod check;
 mod devices;
+#[cfg(unix)]
+mod emulate;
 mod output;
 mod run;
 mod scan;
@@ -29,6 +31,8 @@ struct Cli {
 enum Command {
     Check(check::Args),
     Devices(devices::Args),
+    #[cfg(unix)]
+    Emulate(emulate::Args),
     Run(run::Args),
     Scan(scan::Args),
 }
@@ -60,6 +64,8 @@ pub fn main() -> ExitCode {
     let exit = match Cli::parse().command {
         Command::Check(args) => check::check(&args, &output),
         Command::Devices(args) => devices::devices(&args, &output),
+        #[cfg(unix)]
+        Command::Emulate(args) => emulate::emulate(&args, &output),
         Command::Run(args) => run::run(&args, &output),
         Command::Scan(args) => scan::scan(&args, &output),
     };
