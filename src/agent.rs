@@ -1,7 +1,8 @@
 //! The agent: journal, jobs, encoders and session, joined by channels.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -100,10 +101,10 @@ impl Agent {
     /// let go and the coordinator hears a farewell.
     ///
     /// # Errors
-    /// [`AgentError::Died`] when a part of it ended by itself.
+    /// [`AgentError::Died`] when a part of it ended by itself; what is left is stopped as if it had been told to.
     pub async fn run(self) -> Result<(), AgentError> {
         let leave = CancellationToken::new();
-        let mut tasks = self
+        let mut tasks: Tasks = self
             .encoders
             .into_iter()
             .enumerate()
@@ -117,19 +118,43 @@ impl Agent {
                     leave.clone(),
                 )
             })
-            .collect::<Vec<JoinHandle<()>>>();
+            .collect();
         // The runner learns from the closed channel when every encoder's task has ended.
         drop(self.encoder_events);
         tasks.push(tokio::spawn(self.session.run(leave.clone())));
-        self.runner.run().await;
-        let was_told = self.stop.is_cancelled();
+        let result = supervise(self.runner, &mut tasks, &self.stop).await;
         leave.cancel();
         join(tasks).await;
-        if was_told {
-            Ok(())
-        } else {
-            Err(AgentError::Died)
-        }
+        result
+    }
+}
+
+type Tasks = FuturesUnordered<JoinHandle<()>>;
+
+/// Runs the jobs to their end, and stops them when a task ends that should not.
+async fn supervise(
+    runner: Runner,
+    tasks: &mut Tasks,
+    stop: &CancellationToken,
+) -> Result<(), AgentError> {
+    let mut running = pin!(runner.run());
+    let early = tokio::select! {
+        () = &mut running => None,
+        ended = tasks.next() => ended,
+    };
+    if let Some(ended) = early {
+        tracing::error!(
+            panicked = ended.is_err(),
+            "an encoder's task or the session ended by itself; the agent stops"
+        );
+        stop.cancel();
+        running.await;
+        return Err(AgentError::Died);
+    }
+    if stop.is_cancelled() {
+        Ok(())
+    } else {
+        Err(AgentError::Died)
     }
 }
 
@@ -152,17 +177,58 @@ fn facts() -> AgentFacts {
 }
 
 /// Waits for the tasks' ends, but not for ever: what hangs then is the system's to clean up.
-async fn join(tasks: Vec<JoinHandle<()>>) {
-    let all = async {
-        for task in tasks {
-            if let Err(error) = task.await {
-                tracing::error!(%error, "a part of the agent ended by itself");
-            }
+async fn join(tasks: Tasks) {
+    let all = tasks.for_each(|ended| async move {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a part of the agent ended badly");
         }
-    };
+    });
     if tokio::time::timeout(LEAVE_LIMIT, all).await.is_err() {
         tracing::warn!(
             "an encoder or the session has not ended in time; the agent stops without it"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Layers;
+
+    /// How long a test waits before it gives up.
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn agent(state_dir: &Path, stop: &CancellationToken) -> Agent {
+        let text = format!(
+            "state_dir = \"{}\"\n[coordinator]\nurl = \"ws://127.0.0.1:1\"\ntoken = \"t\"\n\
+             [[encoder]]\nname = \"One\"\ndriver = \"pn532\"\nport = \"/dev/no-such-port\"\n",
+            state_dir.display()
+        );
+        let settings = Settings::parse(&text, &Layers::default()).unwrap();
+        Agent::prepare(&settings, stop.clone()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn it_stops_when_it_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(agent(directory.path(), &stop).run());
+        stop.cancel();
+        let ended = tokio::time::timeout(PATIENCE, running).await;
+        ended.unwrap().unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_part_that_ends_by_itself_ends_the_agent_with_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let stop = CancellationToken::new();
+        let mut agent = agent(directory.path(), &stop);
+        // An encoder's task ends when nobody commands it.
+        agent.runner.encoders.clear();
+        let ended = tokio::time::timeout(PATIENCE, agent.run()).await;
+        assert!(matches!(ended.unwrap(), Err(AgentError::Died)));
+        assert!(stop.is_cancelled());
     }
 }
