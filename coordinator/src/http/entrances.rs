@@ -94,3 +94,68 @@ fn entrance_json(entrance: &EntranceRow) -> Value {
         "warnings": [],
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::bench::Bench;
+
+    fn names(list: &Value) -> Vec<&str> {
+        let rows = list.as_array().unwrap().iter();
+        rows.map(|row| row["display_name"].as_str().unwrap())
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_list_is_filtered_by_what_a_query_can_say() {
+        let bench = Bench::start().await;
+        let annexe = bench.system_of(bench.workspace).await;
+        let first = bench.entrance(bench.system, "Room 101").await;
+        let second = bench.entrance(bench.system, "Room 102").await;
+        bench.entrance(annexe, "Pool").await;
+        for (query, expected) in [
+            (String::new(), vec!["Room 101", "Room 102", "Pool"]),
+            (format!("acs_system_id={annexe}"), vec!["Pool"]),
+            (
+                format!("acs_entrance_ids={first}&acs_entrance_ids={second}&_strict=true"),
+                vec!["Room 101", "Room 102"],
+            ),
+            (format!("acs_entrance_ids={second}"), vec!["Room 102"]),
+            ("acs_entrance_ids=".to_owned(), vec![]),
+            ("search=room".to_owned(), vec!["Room 101", "Room 102"]),
+            ("search=%27%25".to_owned(), vec![]),
+            (
+                "location_id=&page_cursor=&search=pool".to_owned(),
+                vec!["Pool"],
+            ),
+        ] {
+            let answer = bench.get(&format!("/acs/entrances/list?{query}")).await;
+            assert_eq!(names(answer.ok("acs_entrances")), expected, "{query}");
+            assert!(answer.ok("pagination")["has_next_page"].is_boolean());
+        }
+    }
+
+    #[tokio::test]
+    async fn filters_that_are_not_offered_are_refused() {
+        let bench = Bench::start().await;
+        let answer = bench.get("/acs/entrances/list?customer_key=c").await;
+        assert_eq!(answer.error(), (400, "invalid_input"));
+        let answer = bench.get("/acs/entrances/list?acs_entrance_ids=x").await;
+        assert_eq!(
+            answer.body["error"]["validation_errors"]["acs_entrance_ids"]["0"]["_errors"],
+            json!(["Invalid uuid"])
+        );
+    }
+
+    #[tokio::test]
+    async fn an_entrance_opens_with_cards() {
+        let bench = Bench::start().await;
+        let id = bench.entrance(bench.system, "Room 101").await;
+        let answer = bench
+            .get(&format!("/acs/entrances/get?acs_entrance_id={id}"))
+            .await;
+        let entrance = answer.ok("acs_entrance");
+        assert_eq!(entrance["can_unlock_with_card"], json!(true));
+        assert_eq!(entrance["acs_system_id"], json!(bench.system));
+    }
+}

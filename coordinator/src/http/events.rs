@@ -126,3 +126,108 @@ fn event_json(event: &EventRow) -> Value {
     }
     Value::Object(json)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::bench::Bench;
+
+    /// Makes one event.
+    async fn user(bench: &Bench, name: &str) -> Value {
+        let body = json!({"acs_system_id": bench.system, "full_name": name});
+        let answer = bench.post("/acs/users/create", body).await;
+        answer.ok("acs_user")["acs_user_id"].clone()
+    }
+
+    #[tokio::test]
+    async fn a_list_needs_an_interval() {
+        let bench = Bench::start().await;
+        for (body, field) in [
+            (json!({}), "since"),
+            (json!({"since": "yesterday"}), "since"),
+            (json!({"between": ["2026-01-01"]}), "between"),
+            (json!({"between": ["2026-01-02", "2026-01-01"]}), "between"),
+            (json!({"between": ["2026-01-01", "x"]}), "between"),
+            (json!({"between": "2026-01-01"}), "between"),
+        ] {
+            let answer = bench.post("/events/list", body.clone()).await;
+            assert_eq!(answer.error(), (400, "invalid_input"), "{body}");
+            let errors = &answer.body["error"]["validation_errors"];
+            assert!(errors[field].is_object(), "{body}: {errors}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_is_filtered() {
+        let bench = Bench::start().await;
+        let anna = user(&bench, "Anna").await;
+        let bert = user(&bench, "Bert").await;
+        let since = "2020-01-01T00:00:00Z";
+        let anna_id = anna.as_str().unwrap();
+        for (query, expected) in [
+            (format!("since={since}"), vec![&anna, &bert]),
+            (format!("since={since}&limit=1"), vec![&anna]),
+            (
+                format!("since={since}&limit=1&unstable_offset=1"),
+                vec![&bert],
+            ),
+            (format!("since={since}&acs_user_id={anna_id}"), vec![&anna]),
+            (
+                format!("since={since}&event_type=acs_user.created"),
+                vec![&anna, &bert],
+            ),
+            (
+                format!("since={since}&event_types=acs_user.created&event_types=acs_encoder.added"),
+                vec![&anna, &bert],
+            ),
+            (
+                format!("since={since}&event_type=acs_encoder.added"),
+                vec![],
+            ),
+            (
+                format!("since={since}&acs_system_ids={}", bench.system),
+                vec![&anna, &bert],
+            ),
+            (
+                format!("since={since}&acs_system_id={}", bench.workspace),
+                vec![],
+            ),
+            (format!("between={since}&between=2020-02-01"), vec![]),
+            (
+                format!("between={since}&between=2999-01-01"),
+                vec![&anna, &bert],
+            ),
+            ("since=2999-01-01".to_owned(), vec![]),
+        ] {
+            let answer = bench.get(&format!("/events/list?{query}")).await;
+            let events = answer.ok("events").as_array().unwrap();
+            let users: Vec<_> = events.iter().map(|event| &event["acs_user_id"]).collect();
+            assert_eq!(users, expected, "{query}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_event_is_read_by_its_id() {
+        let bench = Bench::start().await;
+        user(&bench, "Anna").await;
+        let list = bench
+            .post("/events/list", json!({"since": "2020-01-01"}))
+            .await;
+        let event = &list.ok("events")[0];
+        for field in [
+            "event_id",
+            "event_type",
+            "event_description",
+            "workspace_id",
+            "created_at",
+            "occurred_at",
+            "acs_system_id",
+            "connected_account_id",
+        ] {
+            assert!(event[field].is_string(), "{field}");
+        }
+        let body = json!({"event_id": event["event_id"]});
+        let got = bench.post("/events/get", body).await;
+        assert_eq!(got.ok("event"), event);
+    }
+}

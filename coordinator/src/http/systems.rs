@@ -63,3 +63,29 @@ fn system_json(counted: &CountedSystem) -> Value {
         "warnings": [],
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::bench::Bench;
+
+    #[tokio::test]
+    async fn a_list_has_the_workspaces_systems_only() {
+        let bench = Bench::start().await;
+        bench.neighbour().await;
+        let annexe = bench.system_of(bench.workspace).await;
+        let all = bench.get("/acs/systems/list").await;
+        let all = all.ok("acs_systems").as_array().unwrap();
+        let ids: Vec<_> = all.iter().map(|row| &row["acs_system_id"]).collect();
+        assert_eq!(ids, [&json!(bench.system), &json!(annexe)]);
+        let account = all[1]["connected_account_id"].as_str().unwrap();
+        for query in [
+            format!("connected_account_id={account}"),
+            "search=ANNEXE".to_owned(),
+            format!("search={annexe}"),
+        ] {
+            let found = bench.get(&format!("/acs/systems/list?{query}")).await;
+            assert_eq!(*found.ok("acs_systems"), json!([all[1]]), "{query}");
+        }
+    }
+}

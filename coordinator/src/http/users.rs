@@ -33,13 +33,7 @@ async fn create(State(state): State<AppState>, caller: Caller, params: Params) -
     let system_id = reader.id("acs_system_id");
     let details = read_details(&mut reader);
     reader.refuse("user_identity_id", NO_IDENTITIES);
-    if !matches!(reader.optional_ids("acs_access_group_ids"), Ok(ids) if ids.clone().unwrap_or_default().is_empty())
-    {
-        reader.refuse(
-            "acs_access_group_ids",
-            "access groups are not offered by this service",
-        );
-    }
+    refuse_groups(&mut reader);
     reader.finish()?;
     let (system_id, details) = (system_id?, details?);
 
@@ -134,6 +128,16 @@ fn read_details(reader: &mut Reader<'_>) -> Result<UserDetails, Invalid> {
     })
 }
 
+/// Access groups; the empty list, which some clients always send, asks for nothing.
+fn refuse_groups(reader: &mut Reader<'_>) {
+    const NAME: &str = "acs_access_group_ids";
+    if let Ok(Some(groups)) = reader.optional_ids(NAME)
+        && !groups.is_empty()
+    {
+        reader.wrong(NAME, "access groups are not offered by this service");
+    }
+}
+
 /// An e-mail address, if it is given: something on both sides of one `@`.
 fn read_email(reader: &mut Reader<'_>, name: &str) -> Result<Option<String>, Invalid> {
     let Some(address) = reader.optional_text(name)? else {
@@ -180,4 +184,124 @@ fn user_json(user: &UserRow) -> Value {
         });
     }
     json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::bench::Bench;
+
+    #[tokio::test]
+    async fn a_user_has_what_it_was_made_with() {
+        let bench = Bench::start().await;
+        let body = json!({
+            "acs_system_id": bench.system,
+            "full_name": "Jane Doe",
+            "email_address": "jane@example.com",
+            "phone_number": "+15555550100",
+            "access_schedule": {"starts_at": "2026-12-01T15:00:00Z", "ends_at": null},
+            "acs_access_group_ids": [],
+            "favourite_colour": "unknown fields are ignored",
+        });
+        let made = bench.post("/acs/users/create", body).await;
+        let made = made.ok("acs_user");
+        assert_eq!(made["email_address"], json!("jane@example.com"));
+        assert_eq!(
+            made["access_schedule"],
+            json!({"starts_at": "2026-12-01T15:00:00.000Z", "ends_at": null})
+        );
+        let id = made["acs_user_id"].as_str().unwrap();
+        let got = bench
+            .get(&format!("/acs/users/get?acs_user_id={id}&_strict=true"))
+            .await;
+        assert_eq!(got.ok("acs_user"), made);
+        let system = bench
+            .get(&format!("/acs/systems/get?acs_system_id={}", bench.system))
+            .await;
+        assert_eq!(system.ok("acs_system")["acs_user_count"], json!(1));
+        let events = bench.get("/events/list?since=2020-01-01").await;
+        assert_eq!(
+            events.ok("events")[0]["event_type"],
+            json!("acs_user.created")
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_with_a_user_is_named() {
+        let bench = Bench::start().await;
+        let system = bench.system;
+        for (extra, path, expected) in [
+            (json!({"full_name": null}), "/full_name", "Required"),
+            (
+                json!({"full_name": " "}),
+                "/full_name",
+                "String must contain at least 1 character(s)",
+            ),
+            (
+                json!({"full_name": "x".repeat(1001)}),
+                "/full_name",
+                "String must contain at most 1000 character(s)",
+            ),
+            (
+                json!({"email_address": "jane"}),
+                "/email_address",
+                "Invalid email",
+            ),
+            (json!({"email": "a@b@c"}), "/email", "Invalid email"),
+            (
+                json!({"access_schedule": {"starts_at": "2026-12-02T00:00:00Z", "ends_at": "2026-12-01T00:00:00Z"}}),
+                "/access_schedule/ends_at",
+                "must be after starts_at",
+            ),
+            (
+                json!({"user_identity_id": bench.workspace}),
+                "/user_identity_id",
+                NO_IDENTITIES,
+            ),
+            (
+                json!({"acs_access_group_ids": [bench.workspace]}),
+                "/acs_access_group_ids",
+                "access groups are not offered by this service",
+            ),
+        ] {
+            let mut body = json!({"acs_system_id": system, "full_name": "Jane Doe"});
+            for (name, value) in extra.as_object().unwrap() {
+                body[name] = value.clone();
+            }
+            let answer = bench.post("/acs/users/create", body).await;
+            assert_eq!(answer.error(), (400, "invalid_input"), "{extra}");
+            let tree = &answer.body["error"]["validation_errors"];
+            let errors = tree.pointer(&format!("{path}/_errors"));
+            assert_eq!(errors, Some(&json!([expected])), "{extra}");
+        }
+        let none = bench.get("/acs/users/list").await;
+        assert_eq!(*none.ok("acs_users"), json!([]));
+    }
+
+    #[tokio::test]
+    async fn a_user_of_an_unknown_or_foreign_system_is_not_made() {
+        let bench = Bench::start().await;
+        let (theirs, _) = bench.neighbour().await;
+        for system in [theirs, bench.workspace] {
+            let body = json!({"acs_system_id": system, "full_name": "Jane Doe"});
+            let answer = bench.post("/acs/users/create", body).await;
+            assert_eq!(answer.error(), (404, "acs_system_not_found"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_is_searched_and_paged() {
+        let bench = Bench::start().await;
+        for name in ["Anna", "Bert", "Hanna"] {
+            let body = json!({"acs_system_id": bench.system, "full_name": name});
+            bench.post("/acs/users/create", body).await.ok("acs_user");
+        }
+        let found = bench.get("/acs/users/list?search=ANNA&limit=1").await;
+        assert_eq!(found.ok("acs_users")[0]["full_name"], json!("Anna"));
+        let cursor = found.ok("pagination")["next_page_cursor"].clone();
+        let body = json!({"search": "ANNA", "limit": 1, "page_cursor": cursor});
+        let next = bench.post("/acs/users/list", body).await;
+        assert_eq!(next.ok("acs_users")[0]["full_name"], json!("Hanna"));
+        assert_eq!(next.ok("pagination")["has_next_page"], json!(false));
+    }
 }
