@@ -82,7 +82,6 @@ fn entrance_json(entrance: &EntranceRow) -> Value {
         "acs_entrance_id": entrance.acs_entrance_id,
         "acs_system_id": entrance.acs_system_id,
         "connected_account_id": entrance.connected_account_id,
-        "workspace_id": entrance.workspace_id,
         "display_name": entrance.display_name,
         "created_at": time_json(entrance.created_at),
         "can_unlock_with_card": true,
