@@ -11,7 +11,8 @@ mod desk;
 
 use std::time::Duration;
 
-use desk::{AgentProcess, Bench, Desk, Line};
+use desk::{AgentProcess, Desk, Line};
+use encoder_agent::emulation::{EmulationOptions, PtyEncoder};
 use encoder_protocols::{
     card::{
         BlockImage, CandidateKey, CardContents, CardImage, ClassicImage, ClassicKey, ClassicRead,
@@ -29,10 +30,58 @@ use uuid::Uuid;
 
 const CARD: &str = "04a1b2c3";
 const OTHER_CARD: &str = "11223344";
+
+/// Everything at once, as far as the chip goes.
+const INSTANT: Pace = Pace::INSTANT;
+
+/// As long as the real one takes.
+const REAL: Pace = Pace {
+    wire: true,
+    rf: true,
+};
 const TRANSPORT_KEY: [u8; 6] = [0xff; 6];
+
+/// An emulated encoder whose cards are named by their UIDs.
+struct Bench(PtyEncoder);
+
+impl Bench {
+    fn new(directory: &std::path::Path, pace: Pace) -> Self {
+        let link = Some(directory.join("encoder"));
+        Self(PtyEncoder::start(&EmulationOptions { link, pace }).unwrap())
+    }
+
+    /// Puts a card down; one that was there before is the same card.
+    fn place(&self, uid: &str) {
+        self.place_kind(CardKind::Classic1k, uid);
+    }
+
+    fn place_kind(&self, kind: CardKind, uid: &str) {
+        if self.0.place(uid).is_err() {
+            self.0
+                .create(uid, kind, Some(uid.parse().unwrap()))
+                .unwrap();
+            self.0.place(uid).unwrap();
+        }
+    }
+
+    fn lift_all(&self) {
+        self.0.remove().unwrap();
+    }
+
+    /// The bytes of a block of a Classic card.
+    fn block(&self, uid: &str, block: usize) -> [u8; 16] {
+        let memory = self.0.memory(Some(uid)).unwrap();
+        memory[block * 16..block * 16 + 16].try_into().unwrap()
+    }
+
+    fn writes(&self, uid: &str) -> u64 {
+        self.0.writes(Some(uid)).unwrap()
+    }
+}
 
 /// A desk with an emulated encoder, and the running agent in an open session.
 struct Setting {
+    _ports: tempfile::TempDir,
     bench: Bench,
     desk: Desk,
     agent: AgentProcess,
@@ -42,12 +91,15 @@ struct Setting {
 
 impl Setting {
     async fn new(pace: Pace) -> Self {
-        let bench = Bench::plug_in(pace);
-        let desk = Desk::new(bench.path(), "poll_interval_ms = 50\nsimulated = true").await;
+        let directory = tempfile::tempdir().unwrap();
+        let bench = Bench::new(directory.path(), pace);
+        let port = directory.path().join("encoder");
+        let desk = Desk::new(&port, "poll_interval_ms = 50\nsimulated = true").await;
         let agent = desk.run();
         let (line, _) = desk.welcomed(0).await;
-        let key = EncoderKey(format!("port:{}", bench.path().display()));
+        let key = EncoderKey(format!("port:{}", port.display()));
         let mut setting = Self {
+            _ports: directory,
             bench,
             desk,
             agent,
@@ -215,8 +267,8 @@ fn image_blocks() -> impl Iterator<Item = usize> {
 
 #[tokio::test]
 async fn an_encode_writes_the_image_and_a_scan_reads_it_back() {
-    let mut setting = Setting::new(Pace::INSTANT).await;
-    setting.bench.place(CardKind::Classic1k, CARD);
+    let mut setting = Setting::new(INSTANT).await;
+    setting.bench.place(CARD);
     let job = setting.encode().await;
     let presented = setting.presented(&job).await;
     assert_eq!(presented.card.uid.unwrap().to_string(), CARD);
@@ -275,8 +327,8 @@ async fn an_encode_writes_the_image_and_a_scan_reads_it_back() {
 
 #[tokio::test]
 async fn an_outcome_is_sent_again_until_it_is_acknowledged() {
-    let mut setting = Setting::new(Pace::INSTANT).await;
-    setting.bench.place(CardKind::Classic1k, CARD);
+    let mut setting = Setting::new(INSTANT).await;
+    setting.bench.place(CARD);
     let job = setting.encode().await;
     let presented = setting.presented(&job).await;
     setting.plan(&presented, write(1)).await;
@@ -309,7 +361,7 @@ async fn an_outcome_is_sent_again_until_it_is_acknowledged() {
 
 #[tokio::test]
 async fn a_waiting_job_can_be_cancelled_and_the_next_goes_on() {
-    let mut setting = Setting::new(Pace::INSTANT).await;
+    let mut setting = Setting::new(INSTANT).await;
     let job = setting.encode().await;
     setting
         .progress(&job, |progress| *progress == Progress::WaitingForCard)
@@ -328,14 +380,14 @@ async fn a_waiting_job_can_be_cancelled_and_the_next_goes_on() {
         (Outcome::Error, Touched::Untouched)
     );
     assert_eq!(cancelled.error.unwrap().code, ErrorCode::CredentialDeleted);
-    setting.bench.place(CardKind::Classic1k, CARD);
+    setting.bench.place(CARD);
     assert_eq!(setting.encode_all(7).await.outcome, Outcome::Success);
     setting.stop().await;
 }
 
 #[tokio::test]
 async fn no_card_in_time_is_told() {
-    let mut setting = Setting::new(Pace::INSTANT).await;
+    let mut setting = Setting::new(INSTANT).await;
     let job = setting.job(JobKind::Encode, Duration::from_millis(300));
     setting.offer(&job).await;
     let ended = finished(&mut setting.line).await;
@@ -346,32 +398,28 @@ async fn no_card_in_time_is_told() {
 
 #[tokio::test]
 async fn a_written_card_must_leave_before_the_next_credential() {
-    let mut setting = Setting::new(Pace::INSTANT).await;
-    setting.bench.place(CardKind::Classic1k, CARD);
+    let mut setting = Setting::new(INSTANT).await;
+    setting.bench.place(CARD);
     assert_eq!(setting.encode_all(1).await.outcome, Outcome::Success);
     let second = setting.encode().await;
     setting
         .progress(&second, |progress| *progress == Progress::LiftCard)
         .await;
-    let written = setting.bench.lift(CARD);
-    setting.bench.place(CardKind::Classic1k, OTHER_CARD);
+    setting.bench.lift_all();
+    setting.bench.place(OTHER_CARD);
     let presented = setting.presented(&second).await;
     assert_eq!(presented.card.uid.unwrap().to_string(), OTHER_CARD);
     setting.plan(&presented, write(2)).await;
     assert_eq!(finished(&mut setting.line).await.outcome, Outcome::Success);
-    assert_eq!(written.memory()[4 * 16], 1);
+    assert_eq!(setting.bench.block(CARD, 4), [1; 16]);
     assert_eq!(setting.bench.block(OTHER_CARD, 4), [2; 16]);
     setting.stop().await;
 }
 
 #[tokio::test]
 async fn a_running_write_ends_before_the_agent_stops() {
-    let mut setting = Setting::new(Pace {
-        wire: true,
-        rf: true,
-    })
-    .await;
-    setting.bench.place(CardKind::Classic1k, CARD);
+    let mut setting = Setting::new(REAL).await;
+    setting.bench.place(CARD);
     let job = setting.encode().await;
     let presented = setting.presented(&job).await;
     setting.plan(&presented, write(9)).await;
@@ -394,12 +442,8 @@ async fn a_running_write_ends_before_the_agent_stops() {
 
 #[tokio::test]
 async fn a_second_signal_stops_at_once_and_the_next_start_looks() {
-    let mut setting = Setting::new(Pace {
-        wire: true,
-        rf: true,
-    })
-    .await;
-    setting.bench.place(CardKind::Classic1k, CARD);
+    let mut setting = Setting::new(REAL).await;
+    setting.bench.place(CARD);
     let job = setting.encode().await;
     let presented = setting.presented(&job).await;
     setting.plan(&presented, write(3)).await;
@@ -450,13 +494,97 @@ async fn a_second_signal_stops_at_once_and_the_next_start_looks() {
 }
 
 #[tokio::test]
-async fn an_unplugged_encoder_is_told_and_its_waiting_job_ends() {
-    let mut setting = Setting::new(Pace::INSTANT).await;
+async fn an_unplugged_encoder_is_told_its_waiting_job_ends_and_it_comes_back() {
+    let mut setting = Setting::new(INSTANT).await;
     let job = setting.encode().await;
-    setting.bench.unplug();
+    setting.bench.0.unplug().unwrap();
     setting.encoder_is(EncoderState::Fault).await;
     let ended = finished(&mut setting.line).await;
     assert_eq!(ended.job_id, job.job_id);
     assert_eq!(ended.error.unwrap().code, ErrorCode::EncoderNotOnline);
+    setting.bench.0.plug().unwrap();
+    setting.encoder_is(EncoderState::Ready).await;
+    setting.bench.place(CARD);
+    assert_eq!(setting.encode_all(8).await.outcome, Outcome::Success);
+    setting.stop().await;
+}
+
+#[tokio::test]
+async fn a_card_lifted_in_the_middle_of_the_write_is_told_and_takes_no_other_card_with_it() {
+    let mut setting = Setting::new(REAL).await;
+    setting.bench.place(CARD);
+    let job = setting.encode().await;
+    let presented = setting.presented(&job).await;
+    setting.plan(&presented, write(4)).await;
+    setting
+        .progress(&job, |progress| {
+            matches!(progress, Progress::Writing { .. })
+        })
+        .await;
+    setting.bench.lift_all();
+    setting.bench.place(OTHER_CARD);
+    let ended = finished(&mut setting.line).await;
+    assert_eq!(ended.error.unwrap().code, ErrorCode::EncodingInterrupted);
+    assert_eq!(ended.touched, Touched::Unknown);
+    assert_eq!(setting.bench.writes(OTHER_CARD), 0);
+    setting.stop().await;
+}
+
+#[tokio::test]
+async fn two_cards_at_once_wait_until_one_is_lifted() {
+    let mut setting = Setting::new(INSTANT).await;
+    setting.bench.place(CARD);
+    setting.bench.place(OTHER_CARD);
+    let job = setting.encode().await;
+    setting
+        .progress(&job, |progress| *progress == Progress::SeveralCards)
+        .await;
+    setting.bench.lift_all();
+    setting.bench.place(OTHER_CARD);
+    let presented = setting.presented(&job).await;
+    assert_eq!(presented.card.uid.unwrap().to_string(), OTHER_CARD);
+    setting.plan(&presented, write(6)).await;
+    assert_eq!(finished(&mut setting.line).await.outcome, Outcome::Success);
+    assert_eq!(setting.bench.writes(CARD), 0);
+    setting.stop().await;
+}
+
+#[tokio::test]
+async fn a_refused_card_ends_the_job_untouched() {
+    let mut setting = Setting::new(INSTANT).await;
+    setting
+        .bench
+        .place_kind(CardKind::Ultralight, "04112233445566");
+    let job = setting.encode().await;
+    let presented = setting.presented(&job).await;
+    let refusal = Plan::Refuse {
+        code: ErrorCode::IncompatibleCardFormat,
+        message: "this access system cannot use a mifare ultralight".to_owned(),
+    };
+    setting.plan(&presented, refusal).await;
+    let ended = finished(&mut setting.line).await;
+    assert_eq!(ended.touched, Touched::Untouched);
+    assert_eq!(ended.error.unwrap().code, ErrorCode::IncompatibleCardFormat);
+    assert_eq!(setting.bench.writes("04112233445566"), 0);
+    setting.stop().await;
+}
+
+#[tokio::test]
+async fn a_plan_for_another_card_is_not_taken() {
+    let mut setting = Setting::new(INSTANT).await;
+    setting.bench.place(CARD);
+    let job = setting.encode().await;
+    let presented = setting.presented(&job).await;
+    let mut wrong_card = presented.clone();
+    wrong_card.card.uid = Some(OTHER_CARD.parse().unwrap());
+    setting.plan(&wrong_card, write(1)).await;
+    let mut wrong_n = presented.clone();
+    wrong_n.n += 1;
+    setting.plan(&wrong_n, write(2)).await;
+    setting.plan(&presented, write(3)).await;
+    assert_eq!(finished(&mut setting.line).await.outcome, Outcome::Success);
+    for block in image_blocks() {
+        assert_eq!(setting.bench.block(CARD, block), [3; 16], "block {block}");
+    }
     setting.stop().await;
 }

@@ -9,11 +9,6 @@
     reason = "test support: a failure is a panic, and the library's upgrade callback has its shape"
 )]
 
-mod bench;
-
-#[allow(unused_imports, reason = "not every test file has an encoder")]
-pub(crate) use bench::Bench;
-
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
