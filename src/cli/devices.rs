@@ -192,6 +192,25 @@ mod tests {
         );
     }
 
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn an_encoder_that_works_is_ready_and_one_that_is_held_in_use() {
+        use crate::emulation::{EmulationOptions, PtyEncoder};
+
+        let board = PtyEncoder::start(&EmulationOptions::default()).unwrap();
+        let port = board.path().unwrap().unwrap();
+        let settings = settings(&port.display().to_string());
+        let answer = ask(&settings).await;
+        assert_eq!(Report::new(&settings, &answer).state, "ready");
+        let cancel = CancellationToken::new();
+        let held = drivers::open(&settings, Clock::start(), &cancel).await;
+        let answer = ask(&settings).await;
+        let report = Report::new(&settings, &answer);
+        assert_eq!(report.state, "in use");
+        assert!(report.problem.is_some());
+        assert!(held.is_ok());
+    }
+
     fn settings(port: &str) -> EncoderSettings {
         EncoderSettings {
             key: EncoderKey(format!("port:{port}")),

@@ -168,3 +168,89 @@ fn as_text(card: &CardDescription) -> String {
         card.technology, card.capacity
     )
 }
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use encoder_protocols::{
+        card::virtual_card::CardKind,
+        wire::{EncoderKey, KeyScope},
+    };
+
+    use super::*;
+    use crate::emulation::{EmulationOptions, PtyEncoder};
+
+    #[test]
+    fn one_encoder_needs_no_name_and_several_do() {
+        let one = [settings("Front Desk", "/dev/a".into())];
+        assert_eq!(choose(&one, None), Ok(&one[0]));
+        let two = [
+            settings("Front Desk", "/dev/a".into()),
+            settings("Bar", "/dev/b".into()),
+        ];
+        assert_eq!(choose(&two, Some("Bar")), Ok(&two[1]));
+        assert_eq!(
+            choose(&two, None).unwrap_err(),
+            "several encoders are configured: choose one with --encoder, of \"Front Desk\", \"Bar\""
+        );
+        assert_eq!(
+            choose(&two, Some("Spa")).unwrap_err(),
+            "no encoder is called \"Spa\": expected one of \"Front Desk\", \"Bar\""
+        );
+    }
+
+    #[tokio::test]
+    async fn a_card_is_told_with_number_technology_and_capacity() {
+        let board = PtyEncoder::start(&EmulationOptions::default()).unwrap();
+        let uid = "04a1b2c3d4e5f6".parse().unwrap();
+        board.place_new(CardKind::Ntag213, Some(uid)).unwrap();
+        let settings = settings("Front Desk", board.path().unwrap().unwrap());
+        let wait = Duration::from_secs(20);
+        let card = find(&settings, wait, &Output::standard()).await.unwrap();
+        let told: serde_json::Value = serde_json::from_str(&as_json(&card)).unwrap();
+        assert_eq!(
+            told,
+            json!({
+                "technology": "ntag213",
+                "uid": "04a1b2c3d4e5f6",
+                "card_number": "04a1b2c3d4e5f6",
+                "capacity": card.capacity,
+            })
+        );
+        let text = as_text(&card);
+        assert!(
+            text.contains("card number  04a1b2c3d4e5f6") && text.contains("bytes"),
+            "{text}"
+        );
+    }
+
+    #[tokio::test]
+    async fn no_card_is_told_with_what_to_do() {
+        let board = PtyEncoder::start(&EmulationOptions::default()).unwrap();
+        let settings = settings("Front Desk", board.path().unwrap().unwrap());
+        let error = find(&settings, Duration::ZERO, &Output::standard())
+            .await
+            .unwrap_err();
+        assert_eq!(
+            error,
+            "no card on \"Front Desk\" within 0 s: lay one card on the encoder and try again"
+        );
+    }
+
+    fn settings(name: &str, port: std::path::PathBuf) -> EncoderSettings {
+        EncoderSettings {
+            key: EncoderKey("port:test".to_owned()),
+            key_scope: KeyScope::Agent,
+            name: name.to_owned(),
+            driver: "pn532".to_owned(),
+            port,
+            baud: None,
+            dtr: None,
+            rts: None,
+            lift_between_cards: true,
+            allow_irreversible: false,
+            poll_interval: Duration::from_millis(50),
+            simulated: true,
+        }
+    }
+}

@@ -9,7 +9,7 @@ use encoder_protocols::{
             FirmwareVersion, ListPassiveTarget, ListedTarget, Parameters, Reply, Request,
             RfConfiguration, SamConfiguration, TargetCount,
         },
-        link::{LinkError, LinkTiming, Pn532Link},
+        link::{Counters, LinkError, LinkTiming, Pn532Link},
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -119,6 +119,7 @@ impl Chip {
     /// 528).
     async fn wake_up(&mut self, cancel: &CancellationToken) -> Result<(), EncoderError> {
         let mut tries = 0;
+        let heard = self.link.counters();
         loop {
             tries += 1;
             self.link.reset();
@@ -129,21 +130,20 @@ impl Chip {
                     return Err(error.into());
                 }
                 Err(ChipError::Silent(_) | ChipError::Garbled(_)) if tries < WAKE_UPS => {}
-                Err(error) => return Err(self.absent(error)),
+                Err(error) => return Err(self.absent(error, heard)),
             }
         }
     }
 
-    /// Why the chip could not be woken, judged by what else was heard on the line.
-    fn absent(&self, error: ChipError) -> EncoderError {
-        let heard = self.link.counters();
-        if matches!(error, ChipError::Silent(_)) && heard.noise_bytes + heard.skipped_frames > 0 {
+    /// Why the chip could not be woken, judged by what else was heard on the line since `before`.
+    fn absent(&self, error: ChipError, before: Counters) -> EncoderError {
+        let now = self.link.counters();
+        let noise = now.noise_bytes - before.noise_bytes;
+        let frames = now.skipped_frames - before.skipped_frames;
+        if matches!(error, ChipError::Silent(_)) && noise + frames > 0 {
             return EncoderError::WrongDevice {
                 expected: DEVICE,
-                got: format!(
-                    "{} bytes and {} frames that answer nothing",
-                    heard.noise_bytes, heard.skipped_frames
-                ),
+                got: format!("{noise} bytes and {frames} frames that answer nothing"),
             };
         }
         error.into()
