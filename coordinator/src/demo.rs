@@ -199,19 +199,9 @@ fn read_keys(path: &std::path::Path) -> Option<DemoKeys> {
     serde_json::from_slice(&text).ok()
 }
 
-/// Replaces the file in one step, so that a crash leaves the old or the new one.
 fn write_keys(path: &std::path::Path, keys: &DemoKeys) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let beside = PathBuf::from(beside);
-    if let Err(error) = fs::remove_file(&beside)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        return Err(error);
-    }
     let text = zeroize::Zeroizing::new(serde_json::to_vec_pretty(keys)?);
-    secrets::write_private(&beside, &text)?;
-    fs::rename(&beside, path)
+    secrets::replace_private(path, &text)
 }
 
 #[cfg(test)]

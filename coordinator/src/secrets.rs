@@ -96,7 +96,7 @@ impl MasterKey {
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound && may_create => {
                 let key = Self::random()?;
-                write_private(path, hex_line(key.0.as_slice()).as_bytes()).map_err(at)?;
+                replace_private(path, hex_line(key.0.as_slice()).as_bytes()).map_err(at)?;
                 Ok(key)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -178,6 +178,41 @@ pub fn write_private(path: &Path, contents: &[u8]) -> io::Result<()> {
     let mut file = options.open(path)?;
     file.write_all(contents)?;
     file.sync_all()
+}
+
+/// Puts a file that only its owner may read in place of whatever is there, in one step: a crash leaves the old file or
+/// the whole new one.
+///
+/// # Errors
+/// What the system says.
+pub fn replace_private(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    if let Err(error) = fs::remove_file(&beside)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    write_private(&beside, contents)?;
+    fs::rename(&beside, path)?;
+    sync_folder(path)
+}
+
+/// Makes a new name in a folder durable.
+#[cfg(unix)]
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        Some(_) | None => Path::new("."),
+    };
+    fs::File::open(folder)?.sync_all()
+}
+
+/// Makes a new name in a folder durable: elsewhere the file system does so by itself.
+#[cfg(not(unix))]
+fn sync_folder(_path: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(unix)]
@@ -266,6 +301,16 @@ mod tests {
         let read = MasterKey::load(&path, false).unwrap();
         assert_eq!(*made.0, *read.0);
         assert_eq!(format!("{made:?}"), "MasterKey(…)");
+    }
+
+    #[test]
+    fn what_a_crash_left_behind_does_not_stop_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        fs::write(folder.path().join("key.new"), "12").unwrap();
+        MasterKey::load(&path, true).unwrap();
+        MasterKey::load(&path, false).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[cfg(unix)]

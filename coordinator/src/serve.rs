@@ -1,6 +1,7 @@
 //! The running service: database, HTTP API, and an orderly stop.
 
 use std::{
+    fs::{File, TryLockError},
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
@@ -20,6 +21,9 @@ use crate::{
     state::{App, AppState, StopSignal},
     store::{Store, StoreError},
 };
+
+/// What follows the database's name in the name of the lock file.
+const LOCK_SUFFIX: &str = ".serve-lock";
 
 /// How long requests that are under way may go on once the service is to stop.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -52,6 +56,19 @@ pub enum ServeError {
         /// What the system said.
         source: io::Error,
     },
+    /// Another service runs on the database.
+    #[error(
+        "another encoder-coordinator serves this database ({0} is locked): stop it first, two would put one credential on two cards"
+    )]
+    AlreadyServed(PathBuf),
+    /// The file that keeps a second service away cannot be made.
+    #[error("cannot lock {path}: {source}")]
+    Lock {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The demo's workspace could not be made.
     #[error(transparent)]
     Demo(#[from] DemoError),
@@ -70,6 +87,7 @@ pub struct Service {
     address: SocketAddr,
     state: AppState,
     demo: Option<Demo>,
+    _lock: File,
 }
 
 impl Service {
@@ -79,6 +97,7 @@ impl Service {
     /// [`ServeError`] when the database cannot be opened, the demo not made, or the address not listened on.
     pub async fn start(options: &ServeOptions) -> Result<Self, ServeError> {
         let clock = Clock::start();
+        let lock = lock(&options.database)?;
         let key_file = options
             .database
             .master_key_file(options.master_key.as_deref());
@@ -102,6 +121,7 @@ impl Service {
             address,
             state,
             demo,
+            _lock: lock,
         })
     }
 
@@ -134,7 +154,8 @@ impl Service {
             listener,
             address,
             state,
-            ..
+            _lock,
+            demo: _,
         } = self;
         tracing::info!(%address, store = %state.store.store_id(), "listening");
         let listener = listener.tap_io(|stream| {
@@ -155,6 +176,23 @@ impl Service {
         tracing::info!("stopped");
         Ok(result?)
     }
+}
+
+/// Keeps a second service off the database for as long as the file is open. The commands beside it need no lock.
+fn lock(database: &Database) -> Result<File, ServeError> {
+    let path = database.beside(LOCK_SUFFIX);
+    let opened = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path);
+    let locked = opened
+        .map_err(TryLockError::Error)
+        .and_then(|file| file.try_lock().map(|()| file));
+    locked.map_err(|error| match error {
+        TryLockError::WouldBlock => ServeError::AlreadyServed(path),
+        TryLockError::Error(source) => ServeError::Lock { path, source },
+    })
 }
 
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
@@ -215,10 +253,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_in_use_is_named() {
+    async fn a_second_service_on_the_database_is_refused() {
         let folder = tempfile::tempdir().unwrap();
+        let options = options(folder.path());
+        let first = Service::start(&options).await.unwrap();
+        let error = Service::start(&options).await.unwrap_err();
+        assert!(matches!(error, ServeError::AlreadyServed(_)), "{error}");
+        drop(first);
+        Service::start(&options).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_address_in_use_is_named() {
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let first = Service::start(&options(folder.path())).await.unwrap();
-        let mut again = options(folder.path());
+        let mut again = options(elsewhere.path());
         again.listen = first.address;
         let error = Service::start(&again).await.unwrap_err().to_string();
         assert!(error.contains(&first.address.to_string()), "{error}");

@@ -1,29 +1,90 @@
-//! `/health`: whether the service works; needs no key and tells nothing of anyone's resources.
+//! `/health`: whether the service works; needs no key, so it names no guest, card or door.
 
 use axum::{Router, extract::State};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Answer, Reply, read};
-use crate::state::AppState;
+use super::{Answer, Reply, read, time_json};
+use crate::{
+    state::AppState,
+    store::{StoreError, agents},
+};
 
 pub(super) fn routes() -> Router<AppState> {
     Router::new().route("/health", read(get))
 }
 
-/// Reads from the store, so that an answer means that it can be read.
+/// Reads from the store, so that an answer means that it can be read. After a restore it names the agents that must be
+/// heard before credentials of the backup go onto cards.
 async fn get(State(state): State<AppState>) -> Answer {
-    let mut conn = state.store.read().await?;
-    sqlx::query("SELECT store_id FROM store_meta")
-        .fetch_one(&mut *conn)
-        .await?;
+    let awaited = awaited_agents(&state).await?;
+    let (status, description) = if awaited.is_empty() {
+        ("healthy", "The store answers.")
+    } else {
+        (
+            "degraded",
+            "The store was restored from a backup: connect the awaited agents.",
+        )
+    };
     Ok(Reply::done()
         .with("msg", "the service works")
-        .with(
-            "last_service_evaluation_at",
-            super::time_json(state.clock.utc()),
-        )
+        .with("last_service_evaluation_at", time_json(state.clock.utc()))
         .with(
             "service_health_statuses",
-            json!([{"service": "store", "status": "healthy", "description": "The store answers."}]),
-        ))
+            json!([{"service": "store", "status": status, "description": description}]),
+        )
+        .with("awaited_agents", awaited))
+}
+
+async fn awaited_agents(state: &AppState) -> Result<Vec<Value>, StoreError> {
+    let mut conn = state.store.read().await?;
+    let mut awaited = Vec::new();
+    for id in agents::restored(&mut conn).await?.awaited {
+        let name = agents::by_id(&mut conn, id.0)
+            .await?
+            .map(|agent| agent.name);
+        awaited.push(json!({"agent_id": id.0, "name": name}));
+    }
+    Ok(awaited)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, http::Request};
+
+    use super::*;
+    use crate::http::bench::Bench;
+
+    async fn health(bench: &Bench) -> crate::http::bench::Answered {
+        let request = Request::get("/health").header("host", "localhost:8480");
+        bench.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    #[tokio::test]
+    async fn it_needs_no_key() {
+        let bench = Bench::start().await;
+        let answer = health(&bench).await;
+        assert_eq!(answer.ok("msg"), &json!("the service works"));
+        assert_eq!(answer.ok("awaited_agents"), &json!([]));
+    }
+
+    #[tokio::test]
+    async fn it_names_the_agents_that_a_restored_store_awaits() {
+        let bench = Bench::start().await;
+        let now = bench.state.clock.utc();
+        let mut conn = bench.state.store.write().await.unwrap();
+        let (agent, _) = agents::create(&mut conn, bench.system, "Front desk", now)
+            .await
+            .unwrap();
+        agents::note_restored(&mut conn, true, now).await.unwrap();
+        conn.commit().await.unwrap();
+        let answer = health(&bench).await;
+        assert_eq!(
+            answer.ok("awaited_agents"),
+            &json!([{"agent_id": agent.agent_id, "name": "Front desk"}])
+        );
+        assert_eq!(
+            answer.ok("service_health_statuses")[0]["status"],
+            json!("degraded")
+        );
+    }
 }
