@@ -15,6 +15,7 @@ use crate::{
     jobs::CredentialId,
     state::AppState,
     store::{
+        audit::{self, AuditEntry},
         credentials::{self, CredentialFilter, CredentialRow, IssueState},
         entrances::{self, EntranceRow},
         systems,
@@ -97,6 +98,7 @@ async fn create(State(state): State<AppState>, caller: Caller, params: Params) -
     let numbers = entrances.iter().map(|entrance| entrance.number).collect();
     check_fits_card(validity, numbers, now)?;
     let credential = credentials::create(&mut conn, &user, validity, &entrances, now).await?;
+    note(&mut conn, &caller, "credential.create", &credential, now).await?;
     conn.commit().await?;
     Ok(Reply::of("acs_credential", credential_json(&credential)))
 }
@@ -154,6 +156,7 @@ async fn update(State(state): State<AppState>, caller: Caller, params: Params) -
         let now = state.clock.utc();
         check_fits_card((credential.starts_at, Some(ends_at)), Vec::new(), now)?;
         credentials::set_ends_at(&mut conn, id, ends_at, now).await?;
+        note(&mut conn, &caller, "credential.update", &credential, now).await?;
     }
     let credential = find(&mut conn, &caller, id).await?;
     conn.commit().await?;
@@ -167,7 +170,9 @@ async fn delete(State(state): State<AppState>, caller: Caller, params: Params) -
     let id = id?;
     let mut conn = state.store.write().await?;
     let credential = find(&mut conn, &caller, id).await?;
-    credentials::delete(&mut conn, &credential, state.clock.utc()).await?;
+    let now = state.clock.utc();
+    credentials::delete(&mut conn, &credential, now).await?;
+    note(&mut conn, &caller, "credential.delete", &credential, now).await?;
     conn.commit().await?;
     state.desk.credential_deleted(CredentialId(id)).await?;
     Ok(Reply::done())
@@ -273,6 +278,25 @@ async fn find_entrances(
         }
     }
     Ok(found)
+}
+
+/// Notes in the audit trail which key changed a credential.
+async fn note(
+    conn: &mut SqliteConnection,
+    caller: &Caller,
+    action: &'static str,
+    credential: &CredentialRow,
+    now: Timestamp,
+) -> Result<(), ApiError> {
+    let entry = AuditEntry {
+        action: action.into(),
+        workspace_id: Some(caller.workspace_id),
+        acs_system_id: Some(credential.acs_system_id),
+        api_key_id: Some(caller.api_key_id),
+        acs_credential_id: Some(credential.acs_credential_id),
+        ..AuditEntry::default()
+    };
+    Ok(audit::record(conn, &entry, now).await?)
 }
 
 /// Refuses what no card of the embedded access system can carry, while whoever asks can still change it.

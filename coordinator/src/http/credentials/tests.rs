@@ -350,3 +350,30 @@ async fn a_foreign_cursor_is_refused() {
     assert_eq!(answer.error(), (400, "invalid_input"));
     assert!(answer.body["error"]["validation_errors"]["page_cursor"].is_object());
 }
+
+#[tokio::test]
+async fn every_change_is_in_the_audit_trail_with_its_key() {
+    let bench = Bench::start().await;
+    let id = id_of(&credential(&bench).await);
+    let later = json!({"acs_credential_id": id, "ends_at": "2026-12-05T12:00:00Z"});
+    bench.post("/acs/credentials/update", later).await;
+    bench
+        .post("/acs/credentials/delete", json!({"acs_credential_id": id}))
+        .await;
+    let mut conn = bench.state.store.read().await.unwrap();
+    let rows = sqlx::query_scalar::<_, String>(
+        "SELECT action FROM audit WHERE acs_credential_id = ? AND api_key_id IS NOT NULL ORDER BY audit_id",
+    )
+    .bind(id.to_string())
+    .fetch_all(&mut *conn)
+    .await
+    .unwrap();
+    assert_eq!(
+        rows,
+        [
+            "credential.create",
+            "credential.update",
+            "credential.delete"
+        ]
+    );
+}
