@@ -54,7 +54,11 @@ impl ServeArguments {
             },
         })
         .await?;
-        tokio::spawn(stop_on_signal(service.stop_signal()));
+        let signals = Signals::take().map_err(|source| CliError::System {
+            what: "cannot wait for signals",
+            source,
+        })?;
+        tokio::spawn(stop_on_signal(signals, service.stop_signal()));
         if let Some(demo) = service.demo() {
             output::line(demo.line(&service.endpoint()));
         }
@@ -76,36 +80,50 @@ fn start_logging() {
     let _ = lines.try_init();
 }
 
+/// What ends the service from outside. Signals count from here on, so take them before anything says that the service
+/// runs.
 #[cfg(unix)]
-async fn stop_on_signal(stop: StopSignal) {
-    use tokio::signal::unix::{SignalKind, signal};
-    match (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    ) {
-        (Ok(mut interrupt), Ok(mut terminate)) => {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            tracing::info!("stopping");
-            stop.stop();
-        }
-        (Err(error), _) | (_, Err(error)) => {
-            tracing::error!(%error, "cannot wait for signals: the service can only be killed");
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn take() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
     }
 }
 
-#[cfg(not(unix))]
-async fn stop_on_signal(stop: StopSignal) {
-    match tokio::signal::ctrl_c().await {
-        Ok(()) => {
-            tracing::info!("stopping");
-            stop.stop();
-        }
-        Err(error) => {
-            tracing::error!(%error, "cannot wait for signals: the service can only be killed");
-        }
+/// What ends the service from outside. Signals count from here on, so take them before anything says that the service
+/// runs.
+#[cfg(windows)]
+struct Signals(tokio::signal::windows::CtrlC);
+
+#[cfg(windows)]
+impl Signals {
+    fn take() -> std::io::Result<Self> {
+        tokio::signal::windows::ctrl_c().map(Self)
     }
+
+    async fn received(&mut self) {
+        self.0.recv().await;
+    }
+}
+
+async fn stop_on_signal(mut signals: Signals, stop: StopSignal) {
+    signals.received().await;
+    tracing::info!("stopping");
+    stop.stop();
 }
