@@ -1,6 +1,8 @@
 //! The agents' websocket: who may connect, and the conversation with each.
 
 mod session;
+#[cfg(test)]
+mod tests;
 
 use axum::{
     Json, Router,

@@ -59,6 +59,11 @@ impl Answered {
 
 impl Bench {
     pub(crate) async fn start() -> Self {
+        Self::start_with(DeskSettings::default()).await
+    }
+
+    /// A service whose desk works like this.
+    pub(crate) async fn start_with(settings: DeskSettings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Clock::start();
         let now = clock.utc();
@@ -78,9 +83,7 @@ impl Bench {
             .await
             .unwrap();
         conn.commit().await.unwrap();
-        let desk = Desk::start(store.clone(), clock, DeskSettings::default())
-            .await
-            .unwrap();
+        let desk = Desk::start(store.clone(), clock, settings).await.unwrap();
         let state = Arc::new(App {
             store,
             clock,
@@ -95,6 +98,25 @@ impl Bench {
             system,
             key: key.to_string(),
             _folder: folder,
+        }
+    }
+
+    /// The same service after it was killed and started again on its database.
+    pub(crate) async fn restarted(self, settings: DeskSettings) -> Self {
+        let store = self.state.store.clone();
+        let clock = self.state.clock;
+        let desk = Desk::start(store.clone(), clock, settings).await.unwrap();
+        let state = Arc::new(App {
+            store,
+            clock,
+            desk,
+            hosts: self.state.hosts.clone(),
+            stop: StopSignal::default(),
+        });
+        Self {
+            router: router(state.clone()),
+            state,
+            ..self
         }
     }
 

@@ -209,8 +209,7 @@ impl Book {
         }
         let job = job.clone();
         out.save(&job);
-        let shown = uid.map(|uid| uid.to_string());
-        out.audit(now, AuditAction::Bound, &job, uid, shown);
+        out.audit(now, AuditAction::Bound, &job, uid, None);
         if let (JobKind::Encode, Some(credential)) = (job.kind, job.credential) {
             // An unpinned job has changed no card yet, as its new presentation says: only the newest card is held.
             if !job.pinned {

@@ -1,0 +1,10 @@
+//! Agents over a real websocket, from the HTTP request to the event.
+
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test fails on every message but the expected one"
+)]
+
+mod fake;
+mod jobs;
+mod sessions;
