@@ -326,6 +326,9 @@ impl Jobs {
         encoder.identity = Some(identity);
         encoder.link = Link::Up;
         encoder.field.lose_sight();
+        if encoder.watching {
+            self.command(id, EncoderCommand::Watch);
+        }
         self.inventory_changed = true;
         self.settle(now, id);
     }

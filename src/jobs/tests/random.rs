@@ -35,6 +35,12 @@ enum Step {
     End(Ending),
     Cancel(u128),
     Acknowledge(u64),
+    /// An encode comes as far as its first byte.
+    BeginWrite {
+        job: u128,
+        credential: u128,
+        card: u8,
+    },
     Disconnect,
     Connect,
     Gone,
@@ -65,7 +71,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (job.clone(), 1..6_u64, card.clone(), any::<bool>())
             .prop_map(|(job, n, card, write)| Step::Plan { job, n, card, write }),
         8 => Just(Step::PlanAsAsked),
-        1 => (job.clone(), 1..6_u64, card).prop_map(|(job, n, card)| Step::Verify { job, n, card }),
+        1 => (job.clone(), 1..6_u64, card.clone()).prop_map(|(job, n, card)| Step::Verify { job, n, card }),
         10 => prop_oneof![
             6 => Just(Ending::Well),
             1 => Just(Ending::CardLeft),
@@ -74,8 +80,10 @@ fn step() -> impl Strategy<Value = Step> {
             1 => Just(Ending::Gone),
         ]
         .prop_map(Step::End),
-        1 => job.prop_map(Step::Cancel),
+        1 => job.clone().prop_map(Step::Cancel),
         2 => (1..8_u64).prop_map(Step::Acknowledge),
+        4 => (job.clone(), 0..3_u128, card.clone())
+            .prop_map(|(job, credential, card)| Step::BeginWrite { job, credential, card }),
         1 => Just(Step::Disconnect),
         2 => Just(Step::Connect),
         1 => Just(Step::Gone),
@@ -155,6 +163,16 @@ fn take(bench: &mut Bench, coordinator: &mut Coordinator, step: Step) {
                 };
                 bench.operation(job, result);
             }
+        }
+        Step::BeginWrite {
+            job,
+            credential,
+            card,
+        } => {
+            bench.encode(job, credential);
+            bench.put(card);
+            take(bench, coordinator, Step::PlanAsAsked);
+            take(bench, coordinator, Step::End(Ending::Well));
         }
         Step::Cancel(job) => bench.cancel(job_id(job)),
         Step::Acknowledge(sequence) => bench.acknowledge(sequence),
