@@ -47,8 +47,8 @@ pub(super) enum Link {
 }
 
 impl Attached {
-    pub(super) fn new(settings: EncoderSettings, guard: Option<Guard>, now: Moment) -> Self {
-        let field = Field::new(guard, settings.poll_interval);
+    pub(super) fn new(settings: EncoderSettings, guards: Vec<Guard>, now: Moment) -> Self {
+        let field = Field::new(guards, settings.poll_interval);
         Self {
             settings,
             identity: None,

@@ -4,7 +4,7 @@ use encoder_protocols::wire::{AgentMessage, ErrorCode, JobError, JobFinished, Jo
 
 use super::{
     action::{Action, AfterPersist, AfterRecall, Now},
-    job::{Front, Job, Phase},
+    job::{Front, Phase},
     machine::Jobs,
     outcome::{self, Done},
 };
@@ -92,10 +92,6 @@ impl Jobs {
         let job_id = finished.job_id;
         self.send(AgentMessage::JobFinished(finished.clone()));
         let (error, touched) = (finished.error.as_ref().map(|e| e.code), finished.touched);
-        let guard = self
-            .open
-            .get(&job_id)
-            .and_then(|job| self.guard_after(job, &finished));
         let job = self.open.get(&job_id);
         let encoder_key = job.map(|job| job.facts.encoder_key.clone());
         self.outbox.insert(
@@ -111,9 +107,6 @@ impl Jobs {
         let was_head = self.is_head(&job);
         if let Some(encoder) = self.encoders.get_mut(job.encoder.0) {
             encoder.queue.retain(|other| *other != job_id);
-            if let Some(guard) = guard {
-                encoder.field.set_guard(guard);
-            }
             if was_head {
                 encoder.field.ignore(None);
             }
@@ -141,38 +134,52 @@ impl Jobs {
         }
     }
 
+    /// Sends an outcome that is in memory again. False if the job has none there.
+    pub(super) fn send_outcome_of(&mut self, job_id: JobId) -> bool {
+        let owed = self.outbox.values().map(|owed| &owed.finished);
+        // An acknowledged outcome may still wait for a journal that cannot be written.
+        let unwritten = self.agenda.deferred.iter().filter_map(|record| {
+            if let Record::Finished(finished) = record {
+                Some(finished.as_ref())
+            } else {
+                None
+            }
+        });
+        let outcome = owed
+            .chain(unwritten)
+            .find(|finished| finished.job_id == job_id)
+            .cloned();
+        let Some(outcome) = outcome else {
+            return false;
+        };
+        self.send(AgentMessage::JobFinished(outcome));
+        true
+    }
+
     fn finish(&mut self, finished: JobFinished) {
         self.last_sequence = finished.sequence;
-        let guard = self
-            .open
-            .get(&finished.job_id)
-            .and_then(|job| self.guard_after(job, &finished));
-        let encoder_key = self
-            .open
-            .get(&finished.job_id)
-            .map(|job| job.facts.encoder_key.clone());
-        self.set_phase(finished.job_id, Phase::Settling);
         let mut records = vec![Record::Finished(Box::new(finished.clone()))];
-        if let (Some(guard), Some(encoder_key)) = (guard, encoder_key) {
-            records.push(Record::Guarded {
-                encoder_key,
-                guard: Some(guard),
-            });
-        }
+        records.extend(self.guard_card(&finished));
+        self.set_phase(finished.job_id, Phase::Settling);
         self.agenda
             .persist(records, AfterPersist::Finished(Box::new(finished)));
     }
 
-    /// The card that must leave the encoder after this outcome (promise, rule 7).
-    fn guard_after(&self, job: &Job, finished: &JobFinished) -> Option<Guard> {
-        let encoder = self.encoders.get(job.encoder.0)?;
+    /// A card that may have changed must leave the encoder before another credential comes (promise, rule 7).
+    fn guard_card(&mut self, finished: &JobFinished) -> Option<Record> {
+        let job = self.open.get(&finished.job_id)?;
+        let encoder = self.encoders.get_mut(job.encoder.0)?;
         let changed = finished.touched != Touched::Untouched;
-        let uid = finished.card?.uid?;
-        (job.is_encode() && changed && encoder.settings.lift_between_cards).then_some(
-            Guard::Written {
-                uid,
-                credential_id: job.facts.credential_id,
-            },
-        )
+        if !(job.is_encode() && changed && encoder.settings.lift_between_cards) {
+            return None;
+        }
+        encoder.field.add_guard(Guard::Written {
+            uid: finished.card?.uid?,
+            credential_id: job.facts.credential_id,
+        });
+        Some(Record::Guarded {
+            encoder_key: encoder.settings.key.clone(),
+            guards: encoder.field.guards(),
+        })
     }
 }

@@ -64,10 +64,10 @@ impl Jobs {
         let encoders = encoders
             .iter()
             .map(|settings| {
-                let guard = guards
+                let guards = guards
                     .remove(&settings.key)
                     .filter(|_| settings.lift_between_cards);
-                Attached::new(settings.clone(), guard, now.at)
+                Attached::new(settings.clone(), guards.unwrap_or_default(), now.at)
             })
             .collect();
         let outbox = contents.unacknowledged.into_iter();
@@ -260,8 +260,7 @@ impl Jobs {
         let Some(encoder) = self.encoders.get_mut(id.0) else {
             return;
         };
-        let watch =
-            !self.draining && (!encoder.queue.is_empty() || encoder.field.guard().is_some());
+        let watch = !self.draining && (!encoder.queue.is_empty() || encoder.field.is_guarded());
         if watch != encoder.watching {
             encoder.watching = watch;
             if !watch {
@@ -361,7 +360,7 @@ impl Jobs {
         if encoder.field.see(now.at, poll) {
             let record = Record::Guarded {
                 encoder_key: encoder.settings.key.clone(),
-                guard: encoder.field.guard(),
+                guards: encoder.field.guards(),
             };
             self.defer(now, record);
         }

@@ -18,13 +18,19 @@ const LEFT_AFTER: Duration = Duration::from_millis(200);
 pub(super) struct Field {
     /// What the last poll found; none before the first, and after anything that may have moved cards unseen.
     pub(super) lies: Option<Poll>,
-    /// The card that must leave first.
-    guard: Option<Guard>,
-    absence: Option<Absence>,
+    /// The cards that must leave first.
+    guards: Vec<Guarded>,
     /// The card that the job at the head was told to ignore, until it leaves.
     ignored: Option<Uid>,
     /// How many polls span [`LEFT_AFTER`] at this encoder's pace: polls that waited in a channel arrive together.
     polls_to_leave: u32,
+}
+
+/// A card that must leave first, and since when it was not seen.
+#[derive(Debug)]
+struct Guarded {
+    guard: Guard,
+    absence: Option<Absence>,
 }
 
 /// The polls in a row that did not find the guarded card.
@@ -52,63 +58,56 @@ pub(super) enum Standing {
 }
 
 impl Field {
-    pub(super) fn new(guard: Option<Guard>, poll_interval: Duration) -> Self {
+    pub(super) fn new(guards: Vec<Guard>, poll_interval: Duration) -> Self {
         let pace = poll_interval.as_millis().max(1);
         let polls = LEFT_AFTER.as_millis().div_ceil(pace) + 1;
         Self {
             lies: None,
-            guard,
-            absence: None,
+            guards: guards.into_iter().map(Guarded::new).collect(),
             ignored: None,
-            polls_to_leave: u32::try_from(polls).unwrap_or(u32::MAX),
+            polls_to_leave: u32::try_from(polls).unwrap_or(u32::MAX).max(2),
         }
     }
 
-    pub(super) fn guard(&self) -> Option<Guard> {
-        self.guard
+    pub(super) fn guards(&self) -> Vec<Guard> {
+        self.guards.iter().map(|guarded| guarded.guard).collect()
     }
 
-    pub(super) fn set_guard(&mut self, guard: Guard) {
-        self.guard = Some(guard);
-        self.absence = None;
+    pub(super) fn is_guarded(&self) -> bool {
+        !self.guards.is_empty()
+    }
+
+    /// From now on this card must leave first. It counts as seen, and replaces what was known of the same card.
+    pub(super) fn add_guard(&mut self, guard: Guard) {
+        self.guards.retain(|other| !other.guard.is_same_card(guard));
+        self.guards.push(Guarded::new(guard));
     }
 
     /// Cards may have moved unseen: an operation ran, or the encoder was away. None of this is leaving.
     pub(super) fn lose_sight(&mut self) {
         self.lies = None;
-        self.absence = None;
+        for guarded in &mut self.guards {
+            guarded.absence = None;
+        }
     }
 
     pub(super) fn ignore(&mut self, uid: Option<Uid>) {
         self.ignored = uid;
     }
 
-    /// Takes a poll. True if the guard changed.
+    /// Takes a poll. True if the guards changed.
     pub(super) fn see(&mut self, now: Moment, poll: Poll) -> bool {
         self.lies = Some(poll);
         if self.ignored.is_some() && seen_uid(poll) != self.ignored {
             self.ignored = None;
         }
-        match (self.guard, poll) {
-            (None, _) => false,
-            (Some(_), Poll::Several) => {
-                self.absence = None;
-                false
-            }
-            (Some(Guard::Any), Poll::Card(CardDescription { uid: Some(uid), .. })) => {
-                self.absence = None;
-                self.guard = Some(Guard::Written {
-                    uid,
-                    credential_id: None,
-                });
-                true
-            }
-            (Some(Guard::Written { uid, .. }), _) if seen_uid(poll) == Some(uid) => {
-                self.absence = None;
-                false
-            }
-            (Some(_), Poll::Empty | Poll::Card(_)) => self.miss(now),
-        }
+        let before = self.guards();
+        let polls_to_leave = self.polls_to_leave;
+        self.guards.retain_mut(|guarded| {
+            guarded.see(poll);
+            !(guarded.is_missed_by(poll) && guarded.miss(now, polls_to_leave))
+        });
+        self.guards() != before
     }
 
     /// What a scan, or an encode of `credential_id`, may do with what lies there.
@@ -126,36 +125,65 @@ impl Field {
     }
 
     fn guarded(&self, card: CardDescription, credential_id: Option<Uuid>) -> Standing {
-        match self.guard {
-            None => Standing::Takes(card),
-            Some(Guard::Any) => Standing::MustLift,
-            Some(Guard::Written {
-                uid,
+        let standings = self.guards.iter().map(|guarded| match guarded.guard {
+            Guard::Any => Standing::MustLift,
+            Guard::Written { uid, .. } if card.uid != Some(uid) => Standing::GoOnWaiting,
+            Guard::Written {
                 credential_id: written,
-            }) if card.uid == Some(uid) => {
-                if written.is_some() && written == credential_id {
-                    Standing::Takes(card)
-                } else {
-                    Standing::MustLift
-                }
+                ..
+            } if written.is_some() && written == credential_id => Standing::Takes(card),
+            Guard::Written { .. } => Standing::MustLift,
+        });
+        // The card is taken only if every guard lets it pass; that it must be lifted is worth saying first.
+        standings.fold(Standing::Takes(card), |strictest, standing| {
+            match (strictest, standing) {
+                (Standing::MustLift, _) | (_, Standing::Takes(_)) => strictest,
+                _ => standing,
             }
-            Some(Guard::Written { .. }) => Standing::GoOnWaiting,
+        })
+    }
+}
+
+impl Guarded {
+    fn new(guard: Guard) -> Self {
+        Self {
+            guard,
+            absence: None,
         }
     }
 
-    fn miss(&mut self, now: Moment) -> bool {
+    /// Whatever lay there first is the card that is guarded.
+    fn see(&mut self, poll: Poll) {
+        if let (Guard::Any, Some(uid)) = (self.guard, seen_uid(poll)) {
+            self.guard = Guard::Written {
+                uid,
+                credential_id: None,
+            };
+        }
+    }
+
+    /// Whether the poll speaks for the card's absence; if not, the polls in a row begin anew.
+    fn is_missed_by(&mut self, poll: Poll) -> bool {
+        let is_missed = match (self.guard, poll) {
+            (_, Poll::Several) => false,
+            (_, Poll::Empty) => true,
+            (Guard::Any, Poll::Card(_)) => false,
+            (Guard::Written { uid, .. }, Poll::Card(card)) => card.uid != Some(uid),
+        };
+        if !is_missed {
+            self.absence = None;
+        }
+        is_missed
+    }
+
+    /// Counts a poll that missed the card. True once it has left.
+    fn miss(&mut self, now: Moment, polls_to_leave: u32) -> bool {
         let absence = self.absence.get_or_insert(Absence {
             since: now,
             polls: 0,
         });
         absence.polls += 1;
-        let left =
-            absence.polls >= self.polls_to_leave.max(2) && now.since(absence.since) >= LEFT_AFTER;
-        if left {
-            self.guard = None;
-            self.absence = None;
-        }
-        left
+        absence.polls >= polls_to_leave && now.since(absence.since) >= LEFT_AFTER
     }
 }
 

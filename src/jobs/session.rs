@@ -167,11 +167,11 @@ impl Jobs {
         let mut records = vec![Record::SequenceFloor(last_sequence)];
         for encoder in &mut self.encoders {
             if encoder.settings.lift_between_cards {
-                encoder.field.set_guard(Guard::Any);
+                encoder.field.add_guard(Guard::Any);
                 encoder.field.lose_sight();
                 records.push(Record::Guarded {
                     encoder_key: encoder.settings.key.clone(),
-                    guard: Some(Guard::Any),
+                    guards: encoder.field.guards(),
                 });
             }
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use encoder_protocols::{
     card::{CardImage, ReadPlan},
-    wire::{AgentMessage, CardPlan, ErrorCode, JobId, JobKind, Plan, Progress, Touched},
+    wire::{CardPlan, ErrorCode, JobId, JobKind, Plan, Progress, Touched},
 };
 
 use super::{
@@ -249,7 +249,11 @@ impl Jobs {
         let Some(job) = self.open.get_mut(&job_id) else {
             return;
         };
-        let gone = error.error.code == ErrorCode::EncoderNotOnline;
+        let up = self
+            .encoders
+            .get(job.encoder.0)
+            .is_some_and(|encoder| encoder.is_up());
+        let gone = !up || error.error.code == ErrorCode::EncoderNotOnline;
         if error.is_untouched() && (error.card_left || gone) {
             job.phase = Phase::Waiting;
             job.wait.go_on(now.at);
@@ -293,19 +297,5 @@ impl Jobs {
             ) => self.fail(job_id, outcome::strange_result(Touched::Unknown)),
             Err(error) => self.fail(job_id, outcome::write_failed(error.error)),
         }
-    }
-
-    /// Sends an outcome that is in memory again. False if the job has none there.
-    pub(super) fn send_outcome_of(&mut self, job_id: JobId) -> bool {
-        let outcome = self
-            .outbox
-            .values()
-            .find(|owed| owed.finished.job_id == job_id)
-            .map(|owed| owed.finished.clone());
-        let Some(outcome) = outcome else {
-            return false;
-        };
-        self.send(AgentMessage::JobFinished(outcome));
-        true
     }
 }

@@ -18,7 +18,7 @@ pub struct MemoryJournal {
     store_id: Option<Uuid>,
     open_jobs: Vec<JournaledJob>,
     outcomes: BTreeMap<u64, Kept>,
-    guards: BTreeMap<EncoderKey, Guard>,
+    guards: BTreeMap<EncoderKey, Vec<Guard>>,
 }
 
 #[derive(Clone, Debug)]
@@ -128,14 +128,16 @@ impl MemoryJournal {
             Record::SequenceFloor(sequence) => {
                 self.last_sequence = self.last_sequence.max(*sequence);
             }
-            Record::Guarded { encoder_key, guard } => match guard {
-                Some(guard) => {
-                    self.guards.insert(encoder_key.clone(), *guard);
-                }
-                None => {
+            Record::Guarded {
+                encoder_key,
+                guards,
+            } => {
+                if guards.is_empty() {
                     self.guards.remove(encoder_key);
+                } else {
+                    self.guards.insert(encoder_key.clone(), guards.clone());
                 }
-            },
+            }
             Record::Store(store_id) => self.store_id = Some(*store_id),
         }
     }

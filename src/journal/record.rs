@@ -47,12 +47,12 @@ pub enum Record {
     },
     /// Outcomes go on behind this sequence, which the coordinator already holds.
     SequenceFloor(u64),
-    /// Whether a card on this encoder is still to be lifted; none when it has left.
+    /// Which cards must leave this encoder first; none any more when the list is empty.
     Guarded {
         /// Which encoder.
         encoder_key: EncoderKey,
-        /// Which card.
-        guard: Option<Guard>,
+        /// All of them.
+        guards: Vec<Guard>,
     },
     /// The coordinator's store that the agent last spoke with.
     Store(Uuid),
@@ -92,6 +92,17 @@ pub enum Guard {
         /// The credential that may go onto it again at once; none when it is not known.
         credential_id: Option<Uuid>,
     },
+}
+
+impl Guard {
+    /// Whether both stand for the same card.
+    pub fn is_same_card(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Any, Self::Any) => true,
+            (Self::Written { uid, .. }, Self::Written { uid: other, .. }) => uid == other,
+            (Self::Any, Self::Written { .. }) | (Self::Written { .. }, Self::Any) => false,
+        }
+    }
 }
 
 /// A job without an outcome, as the journal holds it.
@@ -144,7 +155,7 @@ pub struct JournalContents {
     /// Outcomes that are not acknowledged, by sequence.
     pub unacknowledged: Vec<Owed>,
     /// Cards that must leave their encoder first.
-    pub guards: BTreeMap<EncoderKey, Guard>,
+    pub guards: BTreeMap<EncoderKey, Vec<Guard>>,
     /// What was wrong with the journal at its opening, in words for the operator.
     pub problems: Vec<String>,
 }

@@ -33,8 +33,8 @@ CREATE INDEX jobs_open ON jobs (accepted_order) WHERE finished IS NULL;
 CREATE INDEX jobs_unacknowledged ON jobs (sequence) WHERE finished IS NOT NULL AND acknowledged_at IS NULL;
 CREATE INDEX jobs_acknowledged ON jobs (acknowledged_at) WHERE acknowledged_at IS NOT NULL;
 
--- The card that must leave an encoder's field first.
+-- The cards that must leave an encoder's field first.
 CREATE TABLE guards (
     encoder_key TEXT PRIMARY KEY,
-    guard       TEXT NOT NULL
+    guards      TEXT NOT NULL
 );

@@ -188,10 +188,10 @@ impl Store {
         Ok(outcomes)
     }
 
-    fn guards(&self) -> Result<BTreeMap<EncoderKey, Guard>, JournalError> {
+    fn guards(&self) -> Result<BTreeMap<EncoderKey, Vec<Guard>>, JournalError> {
         let guards = self
             .connection
-            .prepare("SELECT encoder_key, guard FROM guards")?
+            .prepare("SELECT encoder_key, guards FROM guards")?
             .query_map([], |row| Ok((EncoderKey(row.get(0)?), from_json(row, 1)?)))?
             .collect::<Result<_, _>>()?;
         Ok(guards)
@@ -216,19 +216,19 @@ fn apply(connection: &Connection, record: &Record) -> Result<(), JournalError> {
         Record::SequenceFloor(sequence) => raise_sequence(connection, *sequence),
         Record::Guarded {
             encoder_key,
-            guard: Some(guard),
-        } => execute(
-            connection,
-            "INSERT OR REPLACE INTO guards (encoder_key, guard) VALUES (?, ?)",
-            params![encoder_key.0, to_json(guard)?],
-        ),
-        Record::Guarded {
-            encoder_key,
-            guard: None,
-        } => execute(
+            guards,
+        } if guards.is_empty() => execute(
             connection,
             "DELETE FROM guards WHERE encoder_key = ?",
             params![encoder_key.0],
+        ),
+        Record::Guarded {
+            encoder_key,
+            guards,
+        } => execute(
+            connection,
+            "INSERT OR REPLACE INTO guards (encoder_key, guards) VALUES (?, ?)",
+            params![encoder_key.0, to_json(guards)?],
         ),
         Record::Store(store_id) => execute(
             connection,

@@ -93,7 +93,7 @@ async fn everything_survives_a_reopening() {
         Record::Finished(Box::new(finished(3, 1))),
         Record::Guarded {
             encoder_key: EncoderKey("desk".into()),
-            guard: Some(guard),
+            guards: vec![guard],
         },
         Record::Store(Uuid::from_u128(5)),
     ];
@@ -121,7 +121,7 @@ async fn everything_survives_a_reopening() {
     );
     assert_eq!(
         contents.guards,
-        BTreeMap::from([(EncoderKey("desk".into()), guard)])
+        BTreeMap::from([(EncoderKey("desk".into()), vec![guard])])
     );
 }
 
@@ -315,13 +315,13 @@ async fn nobody_else_may_read_the_journal() {
 
 fn record() -> impl Strategy<Value = Record> {
     let guard = prop_oneof![
-        Just(None),
-        Just(Some(Guard::Any)),
-        (0..3_u8).prop_map(|number| Some(Guard::Written {
+        Just(Guard::Any),
+        (0..3_u8).prop_map(|number| Guard::Written {
             uid: uid(number),
-            credential_id: None
-        })),
+            credential_id: None,
+        }),
     ];
+    let guards = proptest::collection::vec(guard, 0..3);
     prop_oneof![
         (0..6_u128, 1..5_u64, 0..4_u8).prop_map(|(job, n, number)| Record::Presented {
             job_id: job_id(job),
@@ -338,15 +338,15 @@ fn record() -> impl Strategy<Value = Record> {
             at: utc()
         }),
         (0..40_u64).prop_map(Record::SequenceFloor),
-        guard.prop_map(|guard| Record::Guarded {
+        guards.prop_map(|guards| Record::Guarded {
             encoder_key: EncoderKey("desk".into()),
-            guard
+            guards,
         }),
     ]
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_file_means_what_the_memory_means(

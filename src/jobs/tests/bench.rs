@@ -55,7 +55,7 @@ struct Watcher {
     verifying: BTreeSet<EncoderId>,
     lifts: BTreeMap<EncoderId, bool>,
     prepared: BTreeMap<EncoderId, JobId>,
-    committed: BTreeSet<JobId>,
+    committed: BTreeMap<JobId, Uid>,
     credentials: BTreeMap<JobId, Option<Uuid>>,
     written: BTreeMap<EncoderId, Written>,
 }
@@ -298,11 +298,6 @@ impl Bench {
     }
 
     pub(super) fn message(&mut self, message: ServiceMessage) {
-        if let ServiceMessage::Job(job) = &message {
-            self.watcher
-                .credentials
-                .insert(job.job_id, job.credential_id);
-        }
         let connection = self.connection;
         self.session(SessionEvent::Message {
             connection,
@@ -475,7 +470,7 @@ impl Bench {
     /// An encoder that works for a job, by the commands it was given.
     pub(super) fn operating(&self, id: EncoderId) -> Option<(JobId, bool)> {
         let job = *self.watcher.operating.get(&id)?;
-        Some((job, self.watcher.committed.contains(&job)))
+        Some((job, self.watcher.committed.contains_key(&job)))
     }
 
     /// Whether the encoder compares a card and changes nothing.
@@ -544,6 +539,9 @@ impl Watcher {
             self.last_sequence = finished.sequence;
             self.outcomes.insert(finished.job_id, (**finished).clone());
         }
+        if let Record::Accepted(facts) = record {
+            self.credentials.insert(facts.job_id, facts.credential_id);
+        }
         if let Record::Presented { job_id, n, .. } = record {
             let journaled = *n == 1 || self.presented.insert((*job_id, *n));
             assert!(journaled, "presentation {n} of {job_id} is spent twice");
@@ -596,7 +594,7 @@ impl Watcher {
                 if matches!(operation, CardOperation::Verify(_)) {
                     self.verifying.insert(id);
                 } else {
-                    assert!(!self.committed.contains(job_id), "written again");
+                    assert!(!self.committed.contains_key(job_id), "written again");
                 }
             }
             EncoderCommand::Commit { job_id } => self.commits(journal, id, *job_id),
@@ -626,7 +624,8 @@ impl Watcher {
         );
         assert_eq!(self.prepared.remove(&id), Some(job_id), "not prepared");
         assert_eq!(self.operating.insert(id, job_id), None);
-        assert!(self.committed.insert(job_id), "committed twice");
+        let before = self.committed.insert(job_id, uid);
+        assert_eq!(before, None, "committed twice");
         let credential = self.credentials.get(&job_id).copied().flatten();
         if let Some(written) = self.written.get(&id).filter(|_| self.lifts[&id]) {
             assert!(
@@ -664,20 +663,15 @@ impl Watcher {
     }
 
     fn wrote(&mut self, id: EncoderId, job_id: JobId) {
-        let plan = self
-            .write_plans
-            .iter()
-            .filter(|(job, ..)| *job == job_id)
-            .max_by_key(|(_, n, _)| *n);
-        if let Some((_, _, uid)) = plan {
-            let credential = self.credentials.get(&job_id).copied().flatten();
-            let written = Written {
-                uid: *uid,
-                credential,
-                missed: None,
-            };
-            self.written.insert(id, written);
-        }
+        let Some(uid) = self.committed.get(&job_id) else {
+            return;
+        };
+        let written = Written {
+            uid: *uid,
+            credential: self.credentials.get(&job_id).copied().flatten(),
+            missed: None,
+        };
+        self.written.insert(id, written);
     }
 
     fn saw(&mut self, id: EncoderId, now: Moment, poll: Poll) {
@@ -707,7 +701,7 @@ impl Watcher {
         let under_way: Vec<_> = self
             .operating
             .iter()
-            .filter(|(_, job)| self.committed.contains(job))
+            .filter(|(_, job)| self.committed.contains_key(job))
             .map(|(id, job)| (*id, *job))
             .collect();
         for (id, job) in under_way {

@@ -260,12 +260,30 @@ fn promise_rule_7_behind_the_coordinators_sequence_an_empty_field_guards_nothing
 }
 
 #[test]
+fn promise_rule_7_behind_the_coordinators_sequence_the_remembered_card_counts_too() {
+    let mut bench = Bench::new();
+    let first = bench.encode(1, 1);
+    bench.write_card(first, 1, 2);
+    bench.last_stored = 9;
+    bench.restart_and_open();
+    bench.take_sent();
+    bench.encode(2, 2);
+    bench.put(3);
+    bench.put(2);
+    bench.put(1);
+    bench.put(1);
+    assert_eq!(bench.presented().len(), 0);
+    bench.put(1);
+    assert_eq!(bench.presented().len(), 1);
+}
+
+#[test]
 fn polls_that_arrive_together_do_not_count_as_apart() {
     let guard = Guard::Written {
         uid: uid(1),
         credential_id: None,
     };
-    let mut field = Field::new(Some(guard), Duration::from_millis(50));
+    let mut field = Field::new(vec![guard], Duration::from_millis(50));
     let at = |milliseconds| Moment::ORIGIN + Duration::from_millis(milliseconds);
     assert!(!field.see(at(0), Poll::Empty));
     assert!(!field.see(at(500), Poll::Empty));

@@ -79,3 +79,14 @@ fn a_presentation_that_cannot_be_journaled_is_not_said() {
     assert_eq!(presented.len(), 1);
     assert!(presented[0].n > 1);
 }
+
+#[test]
+fn promise_rule_4_an_acknowledged_outcome_is_known_though_no_journal_holds_it() {
+    let mut bench = Bench::new();
+    bench.journal_fails = true;
+    bench.cancel(super::bench::job_id(3));
+    bench.acknowledge(1);
+    bench.take_sent();
+    bench.cancel(super::bench::job_id(3));
+    assert_eq!(bench.finished()[0].sequence, 1);
+}

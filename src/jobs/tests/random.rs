@@ -191,7 +191,7 @@ fn take(bench: &mut Bench, coordinator: &mut Coordinator, step: Step) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_order_of_events_breaks_a_promise(
