@@ -6,7 +6,7 @@ use crate::card::Uid;
 /// RATS (ISO/IEC 14443-4, 5.6.1).
 const RATS: u8 = 0xE0;
 /// S(DESELECT) without CID (ISO/IEC 14443-4, 7.1.1.3).
-const S_DESELECT: u8 = 0xC2;
+pub(super) const S_DESELECT: u8 = 0xC2;
 /// I-block without chaining, CID and NAD; bit 0 is the block number (ISO/IEC 14443-4, 7.1.1.1).
 const I_BLOCK: u8 = 0x02;
 

@@ -68,7 +68,9 @@ pub struct VirtualCard {
     uid: Uid,
     eeprom: Eeprom,
     chip: Chip,
+    powered: bool,
     selected: bool,
+    halted: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -110,7 +112,9 @@ impl VirtualCard {
             uid,
             eeprom: Eeprom::new(memory),
             chip,
+            powered: false,
             selected: false,
+            halted: false,
         })
     }
 
@@ -143,6 +147,12 @@ impl VirtualCard {
     /// new one.
     pub fn select(&mut self) -> Uid {
         self.chip.reset();
+        self.halted = false;
+        if !std::mem::replace(&mut self.powered, true)
+            && let Chip::Type2(chip) = &mut self.chip
+        {
+            chip.power_on(&self.eeprom);
+        }
         if let Chip::IsoDep(chip) = &mut self.chip
             && let Some(uid) = chip.draw_uid()
         {
@@ -157,10 +167,16 @@ impl VirtualCard {
         self.selected
     }
 
+    /// Whether the card was put to sleep, so that it answers a wake-up but no request (ISO/IEC 14443-3, 6.3.5).
+    pub fn is_halted(&self) -> bool {
+        self.halted
+    }
+
     /// The field is gone: everything but the memory is forgotten.
     pub fn power_off(&mut self) {
-        self.selected = false;
-        self.chip.power_off();
+        self.drop_to_idle();
+        self.powered = false;
+        self.halted = false;
     }
 
     /// Answers one frame. Where a data sheet lets a command travel in two frames (write, decrement, increment,
@@ -171,8 +187,10 @@ impl VirtualCard {
         }
         if frame == HALT {
             self.drop_to_idle();
+            self.halted = true;
             return CardAnswer::Silent;
         }
+        self.halted = frame == [iso_dep::S_DESELECT] && matches!(self.chip, Chip::IsoDep(_));
         let step = match &mut self.chip {
             Chip::Classic(chip) => chip.answer(&mut self.eeprom, frame),
             Chip::Type2(chip) => chip.answer(&mut self.eeprom, frame),
@@ -229,12 +247,17 @@ impl VirtualCard {
         self.eeprom.bytes()
     }
 
-    /// Replaces the whole memory, whatever locks say. The UID stays the one that the card shows at selection.
+    /// Replaces the whole memory, whatever locks say; a configuration in it is in force at once. The UID stays the one
+    /// that the card shows at selection.
     ///
     /// # Errors
     /// [`WrongMemorySize`] unless there are exactly as many bytes as [`VirtualCard::memory`] has.
     pub fn load(&mut self, memory: &[u8]) -> Result<(), WrongMemorySize> {
-        self.eeprom.load(memory)
+        self.eeprom.load(memory)?;
+        if let Chip::Type2(chip) = &mut self.chip {
+            chip.power_on(&self.eeprom);
+        }
+        Ok(())
     }
 
     /// How many blocks or pages were written since the card was made, torn writes included.
@@ -284,13 +307,6 @@ impl Chip {
             Self::Classic(chip) => chip.reset(),
             Self::Type2(chip) => chip.reset(),
             Self::IsoDep(chip) => chip.reset(),
-        }
-    }
-
-    fn power_off(&mut self) {
-        self.reset();
-        if let Self::Type2(chip) = self {
-            chip.power_off();
         }
     }
 }

@@ -415,6 +415,11 @@ fn refused(card: &mut VirtualCard, command: &[u8]) {
     card.select();
 }
 
+fn power_on_again(card: &mut VirtualCard) {
+    card.power_off();
+    card.select();
+}
+
 fn done(card: &mut VirtualCard, command: &[u8]) {
     assert_eq!(card.exchange(command), CardAnswer::Ack, "{command:02x?}");
 }
@@ -606,7 +611,7 @@ fn protect(card: &mut VirtualCard, first_protected: u8, access: u8) {
     done(card, &[0xA2, 44, 0xCA, 0xFE, 0, 0]);
     done(card, &[0xA2, 42, access, 5, 0, 0]);
     done(card, &[0xA2, 41, 4, 0, 0, first_protected]);
-    card.select();
+    power_on_again(card);
 }
 
 #[test]
@@ -646,6 +651,18 @@ fn the_password_protects_writing_and_with_prot_reading() {
 }
 
 #[test]
+fn a_new_password_counts_at_once_and_a_new_configuration_after_power_on() {
+    let mut card = type2(CardKind::Ntag213);
+    done(&mut card, &[0xA2, 41, 4, 0, 0, 10]);
+    done(&mut card, &[0xA2, 43, 1, 2, 3, 4]);
+    card.select();
+    done(&mut card, &[0xA2, 10, 9, 9, 9, 9]);
+    refused(&mut card, &[0x1B, 0xFF, 0xFF, 0xFF, 0xFF]);
+    power_on_again(&mut card);
+    refused(&mut card, &[0xA2, 10, 9, 9, 9, 9]);
+}
+
+#[test]
 fn too_many_wrong_passwords_lock_the_card_out_for_ever() {
     let mut card = type2(CardKind::Ntag213);
     protect(&mut card, 10, 0x03);
@@ -681,6 +698,8 @@ fn without_a_limit_wrong_passwords_do_no_harm() {
 fn a_locked_configuration_still_takes_a_new_password() {
     let mut card = type2(CardKind::Ntag213);
     done(&mut card, &[0xA2, 42, 0x40, 5, 0, 0]);
+    done(&mut card, &[0xA2, 42, 0x40, 5, 0, 0]);
+    power_on_again(&mut card);
     refused(&mut card, &[0xA2, 42, 0, 5, 0, 0]);
     refused(&mut card, &[0xA2, 41, 0, 0, 0, 4]);
     done(&mut card, &[0xA2, 43, 1, 2, 3, 4]);
@@ -706,6 +725,7 @@ fn counters_count_and_overflow() {
     refused(&mut card, &[0xA5, 2, 1, 0, 0, 0]);
     refused(&mut card, &[0x39, 2]);
     done(&mut card, &[0xA2, 42, 0x10, 5, 0, 0]);
+    power_on_again(&mut card);
     card.exchange(&[0x30, 0]);
     card.exchange(&[0x30, 0]);
     assert_eq!(card.exchange(&[0x39, 2]), CardAnswer::Data(vec![1, 0, 0]));
@@ -714,6 +734,7 @@ fn counters_count_and_overflow() {
     card.exchange(&[0x3A, 0, 3]);
     assert_eq!(card.exchange(&[0x39, 2]), CardAnswer::Data(vec![2, 0, 0]));
     done(&mut card, &[0xA2, 42, 0x18, 5, 0, 0]);
+    power_on_again(&mut card);
     refused(&mut card, &[0x39, 2]);
 }
 
@@ -739,7 +760,9 @@ fn a_halted_card_is_silent_until_it_is_selected() {
         card.select();
         assert_eq!(card.transceive(&[0x50, 0x00]), CardAnswer::Silent, "{kind}");
         assert_eq!(card.transceive(&[0x30, 0x00]), CardAnswer::Silent, "{kind}");
-        assert!(!card.is_selected());
+        assert!(!card.is_selected() && card.is_halted());
+        card.select();
+        assert!(card.is_selected() && !card.is_halted());
     }
 }
 

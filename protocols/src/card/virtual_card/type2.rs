@@ -63,6 +63,15 @@ pub(super) struct Type2 {
     counted: bool,
     counters: [u32; 3],
     failed_attempts: u8,
+    in_force: Configuration,
+}
+
+/// The configuration that is in force: what CFG0 and CFG1 held when the power came on. Only password and acknowledgement
+/// take effect at once (NXP support, community thread 488217).
+#[derive(Clone, Copy, Debug, Default)]
+struct Configuration {
+    first_protected: u8,
+    flags: u8,
 }
 
 impl Type2 {
@@ -74,16 +83,32 @@ impl Type2 {
             counted: false,
             counters: [0; 3],
             failed_attempts: 0,
+            in_force: Configuration::default(),
         }
+    }
+
+    /// The power comes on.
+    pub(super) fn power_on(&mut self, eeprom: &Eeprom) {
+        self.counted = false;
+        self.in_force = match self.layout.configuration {
+            Some(first) => {
+                let [_, _, _, first_protected] = self.page(eeprom, first);
+                let [flags, ..] = self.page(eeprom, first + 1);
+                Configuration {
+                    first_protected,
+                    flags,
+                }
+            }
+            None => Configuration {
+                first_protected: u8::MAX,
+                flags: 0,
+            },
+        };
     }
 
     pub(super) fn reset(&mut self) {
         self.authenticated = false;
         self.awaited = None;
-    }
-
-    pub(super) fn power_off(&mut self) {
-        self.counted = false;
     }
 
     pub(super) fn answer(&mut self, eeprom: &mut Eeprom, frame: &[u8]) -> Step {
@@ -117,7 +142,7 @@ impl Type2 {
             [GET_VERSION] => data(self.layout.version.unwrap_or_default()),
             [FAST_READ, first, last] => self.fast_read(eeprom, first, last),
             [PWD_AUTH, a, b, c, d] => self.authenticate(eeprom, [a, b, c, d]),
-            [READ_CNT, counter] => self.read_counter(eeprom, counter),
+            [READ_CNT, counter] => self.read_counter(counter),
             [INCR_CNT, counter, a, b, c, _] => {
                 self.increment_counter(counter, u32::from_le_bytes([a, b, c, 0]))
             }
@@ -136,7 +161,7 @@ impl Type2 {
         if page >= end {
             return refuse(INVALID_ARGUMENT);
         }
-        self.count_read(eeprom);
+        self.count_read();
         let pages = (page..end).chain((0..end).cycle()).take(4);
         data(self.visible(eeprom, pages))
     }
@@ -145,7 +170,7 @@ impl Type2 {
         if first > last || last >= self.readable_end(eeprom) {
             return refuse(INVALID_ARGUMENT);
         }
-        self.count_read(eeprom);
+        self.count_read();
         data(self.visible(eeprom, first..=last))
     }
 
@@ -173,7 +198,7 @@ impl Type2 {
             let [auth1, ..] = self.page(eeprom, layout::AUTH1_PAGE);
             auth1 & 0x01 == 0
         } else {
-            self.flags(eeprom) & PROT != 0
+            self.in_force.flags & PROT != 0
         };
         if protects_reading && !self.authenticated {
             self.layout.readable_pages.min(self.first_protected(eeprom))
@@ -214,7 +239,7 @@ impl Type2 {
             .layout
             .configuration
             .is_some_and(|first| page == first || page == first + 1)
-            && self.flags(eeprom) & CFGLCK != 0;
+            && self.in_force.flags & CFGLCK != 0;
         exists && !protected && !configuration_locked && !self.locked(eeprom, page)
     }
 
@@ -235,18 +260,7 @@ impl Type2 {
             let [auth0, ..] = self.page(eeprom, layout::AUTH0_PAGE);
             return auth0;
         }
-        self.layout.configuration.map_or(u8::MAX, |first| {
-            let [_, _, _, auth0] = self.page(eeprom, first);
-            auth0
-        })
-    }
-
-    /// CFG1 byte 0, called ACCESS.
-    fn flags(&self, eeprom: &Eeprom) -> u8 {
-        self.layout.configuration.map_or(0, |first| {
-            let [flags, ..] = self.page(eeprom, first + 1);
-            flags
-        })
+        self.in_force.first_protected
     }
 
     fn page(&self, eeprom: &Eeprom, page: u8) -> Page {
@@ -258,7 +272,7 @@ impl Type2 {
         let Some(first) = self.layout.configuration else {
             return refuse(INVALID_ARGUMENT);
         };
-        let limit = self.flags(eeprom) & AUTHLIM;
+        let limit = self.in_force.flags & AUTHLIM;
         if limit != 0 && self.failed_attempts >= limit {
             return refuse(COUNTER_OVERFLOW);
         }
@@ -272,8 +286,8 @@ impl Type2 {
         data([high, low])
     }
 
-    fn count_read(&mut self, eeprom: &Eeprom) {
-        let counts = self.layout.counters == Counters::Nfc && self.flags(eeprom) & NFC_CNT_EN != 0;
+    fn count_read(&mut self) {
+        let counts = self.layout.counters == Counters::Nfc && self.in_force.flags & NFC_CNT_EN != 0;
         let [_, _, counter] = &mut self.counters;
         if counts && !self.counted {
             *counter = (*counter + 1).min(COUNTER_LIMIT);
@@ -281,8 +295,8 @@ impl Type2 {
         }
     }
 
-    fn read_counter(&self, eeprom: &Eeprom, counter: u8) -> Step {
-        let flags = self.flags(eeprom);
+    fn read_counter(&self, counter: u8) -> Step {
+        let flags = self.in_force.flags;
         let allowed = match self.layout.counters {
             Counters::None => false,
             Counters::Three => true,

@@ -84,13 +84,17 @@ impl Field {
             .map(|placed| &mut placed.card)
     }
 
-    /// The cards that a search for this UID, or for any, finds.
+    /// The cards that a search for this UID, or for any, finds; those that were halted last, so that a host that lists and
+    /// deselects one after the other sees all.
     pub(super) fn matching(&self, uid: Option<&[u8]>) -> Vec<CardId> {
-        self.placed
+        let wanted = |card: &VirtualCard| uid.is_none_or(|uid| card.uid().as_bytes() == uid);
+        let mut found: Vec<&Placed> = self
+            .placed
             .iter()
-            .filter(|placed| uid.is_none_or(|uid| placed.card.uid().as_bytes() == uid))
-            .map(|placed| placed.id)
-            .collect()
+            .filter(|placed| wanted(&placed.card))
+            .collect();
+        found.sort_by_key(|placed| placed.card.is_halted());
+        found.iter().map(|placed| placed.id).collect()
     }
 
     /// Selects a card and answers the UID that it shows.

@@ -297,6 +297,18 @@ fn two_cards_are_listed_and_selected_in_turn() {
 }
 
 #[test]
+fn cards_that_are_listed_and_deselected_one_by_one_are_all_seen() {
+    let mut chip = chip_with(&[CardKind::Classic1k, CardKind::Ntag213, CardKind::Desfire]);
+    ask(&mut chip, &[0x32, 0x05, 0xFF, 0x01, 0x01]);
+    let mut saks = Vec::new();
+    for _ in 0..4 {
+        saks.push(ask(&mut chip, &[0x4A, 1, 0])[5]);
+        assert_eq!(ask(&mut chip, &[0x44, 0]), [0x45, 0]);
+    }
+    assert_eq!(saks, [0x08, 0x00, 0x20, 0x08]);
+}
+
+#[test]
 fn long_uids_are_looked_for_with_their_cascade_tag() {
     let mut chip = chip_with(&[CardKind::Classic1k, CardKind::Ntag213]);
     list(&mut chip);

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Unmodified peers against the emulated PN532 on its pseudo terminal: Debian's libnfc and PyPI's nfcpy list and read cards,
+# and libnfc reads what the agent has encoded. Needs cargo, and root for what it installs from Debian; keeps the rest in a
+# cache. Ends with one line "passed N failed N". ENCODER_AGENT_PROFILE=dev builds without optimisation.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+command -v cargo >/dev/null || { echo "peers.sh: needs cargo; install Rust with rustup" >&2; exit 1; }
+
+packages=()
+command -v nfc-list >/dev/null && command -v nfc-mfclassic >/dev/null || packages+=(libnfc-bin)
+python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3 python3-venv)
+ldconfig -p | grep -q 'libusb-1\.0\.so' || packages+=(libusb-1.0-0)
+if [ ${#packages[@]} -gt 0 ]; then
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+fi
+
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/encoder-agent-tests
+venv=$cache/nfcpy
+if ! "$venv/bin/python" -c 'import nfc; assert nfc.__version__ == "1.0.4"' 2>/dev/null; then
+  mkdir -p "$cache"
+  python3 -m venv --clear "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check 'nfcpy==1.0.4'
+fi
+
+profile=${ENCODER_AGENT_PROFILE:-release}
+cargo build --quiet --profile "$profile" --package encoder-agent --bin encoder-agent --example encode_image
+target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')
+[ "$profile" = dev ] && profile=debug
+exec "$venv/bin/python" tests/peers/cases.py "$target/$profile"
