@@ -1,0 +1,333 @@
+"""What an integrator does with the unmodified Seam SDK, case by case, in this order."""
+
+import pathlib
+import sys
+import tempfile
+import time
+import traceback
+
+from seam import Seam, SeamActionAttemptFailedError
+from seam import SeamHttpApiError, SeamHttpInvalidInputError, SeamHttpUnauthorizedError
+
+from desk import Desk, wait_for
+
+WAIT = {"timeout": 75.0, "polling_interval": 0.05}
+STARTS_AT = "2026-12-01T15:00:00.000Z"
+ENDS_AT = "2026-12-04T12:00:00.000Z"
+
+
+CASES = []
+
+
+def case(step):
+    """Marks a step of the run; they run in the order in which they stand."""
+    CASES.append(step)
+    return step
+
+
+class Cases:
+    def __init__(self, desk):
+        self.desk = desk
+        self.seed = desk.seed
+        self.seam = Seam(api_key=self.seed["api_key"], endpoint=self.seed["endpoint"])
+        self.user = None
+        self.encoder_id = None
+        self.encoded = None
+
+    # -- steps that several cases take
+
+    def credential(self):
+        return self.seam.acs.credentials.create(
+            acs_user_id=self.user.acs_user_id,
+            access_method="card",
+            allowed_acs_entrance_ids=self.seed["acs_entrance_ids"],
+            starts_at=STARTS_AT,
+            ends_at=ENDS_AT,
+        )
+
+    def encode(self, credential, wait=WAIT):
+        return self.seam.acs.encoders.encode_credential(
+            acs_encoder_id=self.encoder_id,
+            acs_credential_id=credential.acs_credential_id,
+            wait_for_action_attempt=wait,
+        )
+
+    def scan(self):
+        return self.seam.acs.encoders.scan_credential(
+            acs_encoder_id=self.encoder_id, wait_for_action_attempt=WAIT
+        )
+
+    def attempt(self, attempt):
+        return self.seam.action_attempts.get(
+            action_attempt_id=attempt.action_attempt_id, wait_for_action_attempt=False
+        )
+
+    def finished(self, attempt, seconds=10):
+        def done():
+            now = self.attempt(attempt)
+            return now if now.status != "pending" else None
+
+        return wait_for("the attempt to end", done, seconds)
+
+    def fails_with(self, code, act):
+        try:
+            act()
+        except SeamActionAttemptFailedError as error:
+            assert error.code == code, f"{error.code}: {error}"
+            return error
+        raise AssertionError(f"expected {code}, but it succeeded")
+
+    def fresh_card(self, uid, kind="classic-1k"):
+        self.desk.emulator.tell("remove")
+        self.until_seen_absent()
+        self.desk.emulator.tell(f"place {kind} uid {uid}")
+
+    @staticmethod
+    def until_seen_absent():
+        # Two polls at least 200 ms apart must find the field empty (a person takes longer).
+        time.sleep(0.6)
+
+    # -- the cases
+
+    @case
+    def lists_the_encoder(self):
+        def listed():
+            encoders = self.seam.acs.encoders.list(acs_system_ids=[self.seed["acs_system_id"]])
+            return encoders if len(encoders) == 1 else None
+
+        encoder = wait_for("the encoder to be listed", listed)[0]
+        assert encoder.display_name == "Front Desk", encoder
+        assert encoder.acs_system_id == self.seed["acs_system_id"]
+        assert encoder.errors == []
+        self.encoder_id = encoder.acs_encoder_id
+        again = self.seam.acs.encoders.get(acs_encoder_id=self.encoder_id)
+        assert again.acs_encoder_id == self.encoder_id
+
+    @case
+    def creates_a_user_and_a_credential(self):
+        self.user = self.seam.acs.users.create(
+            acs_system_id=self.seed["acs_system_id"], full_name="Jane Doe", email_address="jane@example.com"
+        )
+        credential = self.credential()
+        assert credential.is_issued is False
+        assert credential.card_number is None and credential.issued_at is None
+        self.encoded = credential
+
+    @case
+    def encodes_the_credential(self):
+        self.desk.emulator.tell("swap classic-1k uid deadbeef")
+        attempt = self.encode(self.encoded)
+        assert attempt.status == "success" and attempt.action_type == "ENCODE_CREDENTIAL"
+        assert attempt.result.card_number == "deadbeef", attempt.result
+        assert attempt.result.is_issued is True and attempt.result.issued_at
+        stored = self.seam.acs.credentials.get(acs_credential_id=self.encoded.acs_credential_id)
+        assert stored.is_issued is True and stored.card_number == "deadbeef"
+        assert stored.issued_at == attempt.result.issued_at
+
+    @case
+    def an_issued_event_is_there(self):
+        events = self.seam.events.list(since="2020-01-01T00:00:00.000Z", event_type="acs_credential.issued")
+        assert [event.acs_credential_id for event in events] == [self.encoded.acs_credential_id], events
+
+    @case
+    def refuses_to_encode_an_unchanged_credential_again(self):
+        self.fails_with("credential_cannot_be_reissued", lambda: self.encode(self.encoded))
+
+    @case
+    def scans_it_in_sync(self):
+        attempt = self.scan()
+        on_card = attempt.result.acs_credential_on_encoder
+        assert attempt.action_type == "SCAN_CREDENTIAL"
+        assert on_card.card_number == "deadbeef" and on_card.is_issued is True
+        assert on_card.starts_at == STARTS_AT and on_card.ends_at == ENDS_AT, on_card
+        assert attempt.result.acs_credential_on_seam.acs_credential_id == self.encoded.acs_credential_id
+        assert attempt.result.warnings == [], attempt.result.warnings
+
+    @case
+    def names_ends_at_when_it_is_out_of_sync(self):
+        self.seam.acs.credentials.update(
+            acs_credential_id=self.encoded.acs_credential_id, ends_at="2026-12-05T12:00:00.000Z"
+        )
+        warnings = self.scan().result.warnings
+        assert [warning.warning_code for warning in warnings] == ["acs_credential_on_encoder_out_of_sync"]
+        assert warnings[0].warning_message.endswith(": ends_at"), warnings[0]
+        stored = self.seam.acs.credentials.get(acs_credential_id=self.encoded.acs_credential_id)
+        assert "needs_to_be_reissued" in [warning.warning_code for warning in stored.warnings]
+
+    @case
+    def encodes_a_changed_credential_onto_the_same_card(self):
+        attempt = self.encode(self.encoded)
+        assert attempt.result.card_number == "deadbeef"
+        assert self.scan().result.warnings == []
+
+    @case
+    def refuses_a_changed_credential_on_another_card(self):
+        self.seam.acs.credentials.update(
+            acs_credential_id=self.encoded.acs_credential_id, ends_at="2026-12-06T12:00:00.000Z"
+        )
+        self.fresh_card("0badcafe")
+        before = self.desk.emulator.memory(self.desk.folder)
+        self.fails_with("credential_cannot_be_reissued", lambda: self.encode(self.encoded))
+        assert self.desk.emulator.memory(self.desk.folder) == before, "the other card was changed"
+
+    @case
+    def re_encodes_a_card_with_another_credential(self):
+        first, second = self.credential(), self.credential()
+        assert self.encode(first).status == "success"
+        self.desk.emulator.tell("remove")
+        self.until_seen_absent()
+        self.desk.emulator.tell("place last")
+        assert self.encode(second).result.card_number == "0badcafe"
+        events = self.seam.events.list(since="2020-01-01T00:00:00.000Z", event_type="acs_credential.reissued")
+        assert second.acs_credential_id in [event.acs_credential_id for event in events]
+
+    @case
+    def scans_a_card_that_is_not_ours(self):
+        self.fresh_card("11223344")
+        result = self.scan().result
+        assert result.acs_credential_on_encoder.card_number == "11223344"
+        assert result.acs_credential_on_encoder.starts_at is None
+        assert result.acs_credential_on_seam is None
+        assert [warning.warning_code for warning in result.warnings] == ["acs_credential_on_seam_not_found"]
+
+    @case
+    def encodes_an_ntag_and_an_ultralight(self):
+        for kind, uid in (("ntag213", "04a1b2c3d4e5f6"), ("ultralight", "04112233445566")):
+            self.fresh_card(uid, kind)
+            assert self.encode(self.credential()).result.card_number == uid
+            result = self.scan().result
+            assert result.warnings == [], (kind, result.warnings)
+
+    @case
+    def ends_without_a_card(self):
+        self.desk.emulator.tell("remove")
+        self.until_seen_absent()
+        error = self.fails_with("no_card_on_encoder", lambda: self.encode(self.credential()))
+        assert error.action_attempt.error.touched == "untouched"
+
+    @case
+    def refuses_a_technology_it_cannot_use(self):
+        self.desk.emulator.tell("place desfire")
+        error = self.fails_with("incompatible_card_format", lambda: self.encode(self.credential()))
+        assert error.action_attempt.error.touched == "untouched"
+
+    @case
+    def one_card_takes_one_of_three_queued_encodes(self):
+        self.fresh_card("aa000001")
+        attempts = [self.encode(self.credential(), wait=False) for _ in range(3)]
+        first = self.finished(attempts[0])
+        assert first.status == "success" and first.result.card_number == "aa000001"
+        written = self.desk.emulator.memory(self.desk.folder)
+        asked_later = self.encode(self.credential(), wait=False)
+        time.sleep(1.5)  # long enough for a wrong agent to overwrite the card
+        waiting = attempts[1:] + [asked_later]
+        assert [self.attempt(each).status for each in waiting] == ["pending"] * 3
+        assert self.desk.emulator.memory(self.desk.folder) == written, "the first guest's key was overwritten"
+        for each, uid in zip(waiting, ("aa000002", "aa000003", "aa000004")):
+            self.fresh_card(uid)
+            done = self.finished(each)
+            assert done.status == "success", done
+            assert done.result.card_number == uid, done.result
+
+    @case
+    def a_repeated_post_returns_the_open_attempt(self):
+        self.desk.emulator.tell("remove")
+        self.until_seen_absent()
+        credential = self.credential()
+        first, second = self.encode(credential, wait=False), self.encode(credential, wait=False)
+        assert first.action_attempt_id == second.action_attempt_id
+        self.desk.emulator.tell("place classic-1k uid aa000005")
+        assert self.finished(first).status == "success"
+
+    @case
+    def deleting_the_credential_ends_its_waiting_job(self):
+        self.desk.emulator.tell("remove")
+        self.until_seen_absent()
+        credential = self.credential()
+        attempt = self.encode(credential, wait=False)
+        self.seam.acs.credentials.delete(acs_credential_id=credential.acs_credential_id)
+        ended = self.finished(attempt)
+        assert ended.error.type == "credential_deleted", ended
+
+    @case
+    def bad_input_is_told_as_the_sdk_expects(self):
+        for call, kind in (
+            (lambda: self.seam.acs.encoders.get(acs_encoder_id="not-a-uuid"), SeamHttpInvalidInputError),
+            (lambda: self.seam.acs.encoders.get(acs_encoder_id=self.user.acs_user_id), SeamHttpApiError),
+            (lambda: Seam(api_key="seam_wrong", endpoint=self.seed["endpoint"]).acs.systems.list(),
+             SeamHttpUnauthorizedError),
+        ):
+            try:
+                call()
+            except kind as error:
+                assert error.request_id, "an error carries its request id"
+            else:
+                raise AssertionError(f"expected {kind.__name__}")
+
+    @case
+    def an_unplugged_encoder_is_not_online(self):
+        self.desk.emulator.tell("unplug")
+
+        def ended():
+            attempt = self.encode(self.credential(), wait=False)
+            end = self.finished(attempt, 75)
+            return end.error.type
+
+        time.sleep(1.0)  # the agent notices the closed port
+        began = time.monotonic()
+        assert ended() == "encoder_not_online"
+        assert time.monotonic() - began < 5, "an absent encoder is told at once"
+        self.desk.emulator.tell("plug")
+
+    @case
+    def it_serves_again_after_the_replug(self):
+        self.desk.emulator.tell("place classic-1k uid aa000006")
+
+        def served():
+            attempt = self.finished(self.encode(self.credential(), wait=False), 75)
+            return attempt.status == "success" and attempt.result.card_number == "aa000006"
+
+        wait_for("an encode after the replug", served, 30)
+
+    @case
+    def reports_the_agents_memory(self):
+        resident = self.desk.resident_kib()
+        print(f"  the agent's resident memory: {resident / 1024:.1f} MiB", flush=True)
+        assert resident <= 12 * 1000 * 1000 / 1024, f"{resident} KiB"
+
+    @case
+    def a_stopped_agent_is_told_at_once(self):
+        self.desk.stop_agent()
+        began = time.monotonic()
+        self.fails_with("bridge_disconnected", lambda: self.encode(self.credential()))
+        assert time.monotonic() - began < 2, "a disconnected bridge is told at once"
+
+
+def main():
+    passed = failed = 0
+    with tempfile.TemporaryDirectory(prefix="encoder-sdk-") as folder:
+        desk = Desk(sys.argv[1], folder)
+        try:
+            cases = Cases(desk)
+            for step in CASES:
+                name = step.__name__
+                began = time.monotonic()
+                try:
+                    step(cases)
+                except Exception:
+                    failed += 1
+                    print(f"FAIL {name}\n{traceback.format_exc()}", flush=True)
+                else:
+                    passed += 1
+                    print(f"ok   {name} ({time.monotonic() - began:.1f} s)", flush=True)
+            if failed:
+                for log in sorted(pathlib.Path(folder).glob("*.log")):
+                    print(f"--- {log.name}\n{log.read_text()[-4000:]}", flush=True)
+        finally:
+            desk.stop()
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""A front desk for tests: coordinator, agent and emulated encoder as real processes in a folder of their own."""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+
+
+def wait_for(what, condition, seconds=15.0):
+    """Waits until `condition()` is true and returns its value."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"waited {seconds} s for {what}")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Emulator:
+    """An emulated PN532 on a pty, with its command socket."""
+
+    def __init__(self, programs, folder, card):
+        self.link = folder / "encoder"
+        self.control = folder / "emulator.sock"
+        self.log = open(folder / "emulator.log", "w")
+        self.process = subprocess.Popen(
+            [programs / "encoder-agent", "emulate", "pn532", "--link", self.link, "--card", card,
+             "--control", self.control],
+            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+        )
+        wait_for("the emulated port", lambda: self.link.exists() and self.control.exists())
+
+    def tell(self, command):
+        """Sends one command and returns what follows `ok`."""
+        with socket.socket(socket.AF_UNIX) as line:
+            line.connect(str(self.control))
+            line.sendall(command.encode() + b"\n")
+            answer = line.makefile().readline().strip()
+        word, _, rest = answer.partition(" ")
+        assert word == "ok", f"{command}: {answer}"
+        return rest
+
+    def memory(self, folder):
+        """Every byte of the card that lies there."""
+        dump = folder / "dump"
+        self.tell(f"dump {dump}")
+        return dump.read_bytes()
+
+    def stop(self):
+        stop(self.process)
+        self.log.close()
+
+
+class Desk:
+    """Everything between an HTTP call and a card."""
+
+    def __init__(self, programs, folder):
+        self.programs = pathlib.Path(programs)
+        self.folder = pathlib.Path(folder)
+        self.agent = None
+        self.emulator = Emulator(self.programs, self.folder, "classic-1k")
+        port = free_port()
+        self.coordinator_log = open(self.folder / "coordinator.log", "w")
+        self.coordinator = subprocess.Popen(
+            [self.programs / "encoder-coordinator", "serve", "--listen", f"127.0.0.1:{port}",
+             "--database", f"sqlite:{self.folder}/coordinator.sqlite", "--seed-demo"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.coordinator_log, text=True,
+        )
+        self.seed = json.loads(self.coordinator.stdout.readline())
+        self.config = self.folder / "agent.toml"
+        self.config.write_text(
+            f'state_dir = "{self.folder}/state"\n'
+            f'[coordinator]\nurl = "ws://127.0.0.1:{port}"\ntoken = "{self.seed["agent_token"]}"\n'
+            f'[[encoder]]\nname = "Front Desk"\ndriver = "pn532"\nport = "{self.emulator.link}"\n'
+        )
+        self.start_agent()
+
+    def start_agent(self):
+        self.agent_log = open(self.folder / "agent.log", "a")
+        self.agent = subprocess.Popen(
+            [self.programs / "encoder-agent", "run", "--config", self.config],
+            stdin=subprocess.DEVNULL, stdout=self.agent_log, stderr=self.agent_log,
+        )
+
+    def stop_agent(self):
+        stop(self.agent)
+        self.agent_log.close()
+
+    def health(self):
+        with urllib.request.urlopen(self.seed["endpoint"] + "/health") as answer:
+            return json.load(answer)
+
+    def resident_kib(self):
+        """Resident memory of the agent."""
+        status = pathlib.Path(f"/proc/{self.agent.pid}/status").read_text()
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
+
+    def stop(self):
+        for process in (self.agent, self.coordinator):
+            stop(process)
+        self.emulator.stop()
+        self.coordinator_log.close()
+
+
+def stop(process):
+    if process is not None and process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
