@@ -165,7 +165,10 @@ class Cases:
         self.seam.acs.credentials.update(
             acs_credential_id=self.encoded.acs_credential_id, ends_at="2026-12-06T12:00:00.000Z"
         )
-        self.fresh_card("0badcafe")
+        self.desk.emulator.tell("new guest classic-1k uid 0badcafe")
+        self.desk.emulator.tell("remove")
+        self.until_seen_absent()
+        self.desk.emulator.tell("place guest")
         before = self.desk.emulator.memory(self.desk.folder)
         self.fails_with("credential_cannot_be_reissued", lambda: self.encode(self.encoded))
         assert self.desk.emulator.memory(self.desk.folder) == before, "the other card was changed"
@@ -176,7 +179,7 @@ class Cases:
         assert self.encode(first).status == "success"
         self.desk.emulator.tell("remove")
         self.until_seen_absent()
-        self.desk.emulator.tell("place last")
+        self.desk.emulator.tell("place guest")
         assert self.encode(second).result.card_number == "0badcafe"
         events = self.seam.events.list(since="2020-01-01T00:00:00.000Z", event_type="acs_credential.reissued")
         assert second.acs_credential_id in [event.acs_credential_id for event in events]
