@@ -77,6 +77,10 @@ class Cases:
             return error
         raise AssertionError(f"expected {code}, but it succeeded")
 
+    def is_untouched(self, attempt):
+        raw = self.desk.raw_attempt(attempt.action_attempt_id)
+        assert raw["error"]["touched"] == "untouched", raw
+
     def fresh_card(self, uid, kind="classic-1k"):
         self.desk.emulator.tell("remove")
         self.until_seen_absent()
@@ -206,13 +210,13 @@ class Cases:
         self.desk.emulator.tell("remove")
         self.until_seen_absent()
         error = self.fails_with("no_card_on_encoder", lambda: self.encode(self.credential()))
-        assert error.action_attempt.error.touched == "untouched"
+        self.is_untouched(error.action_attempt)
 
     @case
     def refuses_a_technology_it_cannot_use(self):
         self.desk.emulator.tell("place desfire")
         error = self.fails_with("incompatible_card_format", lambda: self.encode(self.credential()))
-        assert error.action_attempt.error.touched == "untouched"
+        self.is_untouched(error.action_attempt)
 
     @case
     def one_card_takes_one_of_three_queued_encodes(self):
@@ -273,7 +277,7 @@ class Cases:
 
         ended = self.finished(self.encode(self.credential(), wait=False), 75)
         assert ended.error.type == "encoder_not_online", ended
-        assert ended.error.touched == "untouched"
+        self.is_untouched(ended)
         self.desk.emulator.tell("plug")
 
     @case
