@@ -2,7 +2,9 @@
 //!
 //! The device is the emulated PN532 on a pseudo terminal, its bytes paced at 115200 baud, the air taking no time. The
 //! floor of each job is the time that exactly the frames it needs take on the wire, 10 bits a byte, in both directions one
-//! after the other, since the chip answers only when it has heard all. Where libnfc is installed, its `nfc-mfclassic r`
+//! after the other, since the chip answers only when it has heard all. A response is whole before its postamble, so the next
+//! command may leave one byte early: a ratio a little below 1 is possible. A busy machine shows in the median, and less so in
+//! the best run. Where libnfc is installed, its `nfc-mfclassic r`
 //! reads the same card for comparison.
 
 #[cfg(unix)]
@@ -128,12 +130,12 @@ mod bench {
             .build()?;
         let board = Board::start()?;
         print(format_args!(
-            "emulated PN532 on a pty, {BAUD} baud, wire paced, no time on the air; median of {runs} runs\n"
+            "emulated PN532 on a pty, {BAUD} baud, wire paced, no time on the air; median and best of {runs} runs\n"
         ))?;
         list_frames()?;
         print(format_args!(
-            "{:<38} {:>6} {:>9} {:>10} {:>6}",
-            "job", "bytes", "floor ms", "median ms", "ratio"
+            "{:<38} {:>6} {:>9} {:>10} {:>6} {:>9} {:>6}",
+            "job", "bytes", "floor ms", "median ms", "ratio", "best ms", "ratio"
         ))?;
         let read = runtime.block_on(full_read(&board, runs))?;
         report(&FULL_READ, read)?;
@@ -367,14 +369,12 @@ mod bench {
         let dump = tempfile::NamedTempFile::new()?;
         let mut times = Vec::new();
         for _ in 0..runs {
-            match peer_run(board, dump.path())? {
-                Some(time) => times.push(time),
-                None => {
-                    return print(format_args!(
-                        "nfc-mfclassic r: not measured (libnfc is not installed, or it did not read 64 blocks)"
-                    ));
-                }
-            }
+            times.extend(peer_run(board, dump.path())?);
+        }
+        if times.is_empty() {
+            return print(format_args!(
+                "nfc-mfclassic r: not measured (libnfc is not installed, or the machine is too busy to watch it)"
+            ));
         }
         let job = Job {
             name: "nfc-mfclassic r (libnfc), reads alone",
@@ -470,16 +470,27 @@ mod bench {
     fn report(job: &Job, mut times: Vec<Duration>) -> Result<(), Failure> {
         times.sort_unstable();
         let median = times.get(times.len() / 2).copied().unwrap_or_default();
-        let ratio = median.as_secs_f64() / job.floor().as_secs_f64();
+        let best = times.first().copied().unwrap_or_default();
+        let ratio = |time: Duration| time.as_secs_f64() / job.floor().as_secs_f64();
         print(format_args!(
-            "{:<38} {:>6} {:>9.1} {:>10.1} {:>6.3}{}",
+            "{:<38} {:>6} {:>9.1} {:>10.1} {:>6.3} {:>9.1} {:>6.3}{}",
             job.name,
             job.bytes(),
-            job.floor().as_secs_f64() * 1e3,
-            median.as_secs_f64() * 1e3,
-            ratio,
-            if ratio <= TARGET { "" } else { "  above 1.10" }
+            milliseconds(job.floor()),
+            milliseconds(median),
+            ratio(median),
+            milliseconds(best),
+            ratio(best),
+            if ratio(median) <= TARGET {
+                ""
+            } else {
+                "  above 1.10"
+            }
         ))
+    }
+
+    fn milliseconds(time: Duration) -> f64 {
+        time.as_secs_f64() * 1e3
     }
 
     fn bytes(exchanges: &[(u64, Frames)]) -> u64 {
