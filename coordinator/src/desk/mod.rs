@@ -7,9 +7,10 @@ mod plan;
 mod round;
 mod take;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, panic::AssertUnwindSafe, time::Duration};
 
 use encoder_protocols::wire::{AgentMessage, Bye, ByeReason, Hello, JobId, ServiceMessage};
+use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
@@ -95,6 +96,15 @@ pub enum Outgoing {
     End(Bye),
     /// Another session has come with the same token: ping, and end soon if no answer comes.
     Probe,
+}
+
+/// Why a turn changed nothing.
+#[derive(Debug, thiserror::Error)]
+enum TurnError {
+    #[error("a decision panicked")]
+    Panicked,
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Something that happened.
@@ -275,7 +285,9 @@ impl Task {
             },
         };
         let mut round = Round::default();
-        match self.decide(&mut book, batch, &mut round).await {
+        let decided = AssertUnwindSafe(self.decide(&mut book, batch, &mut round));
+        let decided = decided.catch_unwind().await;
+        match decided.unwrap_or(Err(TurnError::Panicked)) {
             Ok(()) => {
                 self.release(round, &mut book);
                 book.forget_settled(SETTLED_AT_HAND);
@@ -296,7 +308,7 @@ impl Task {
         book: &mut Book,
         batch: Vec<Input>,
         round: &mut Round,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), TurnError> {
         let mut transaction = self.store.write().await?;
         let due = book.tick(self.clock.utc());
         round
@@ -310,7 +322,7 @@ impl Task {
         for input in batch {
             self.take(book, &mut transaction, input, round).await?;
         }
-        transaction.commit().await?;
+        transaction.commit().await.map_err(StoreError::from)?;
         Ok(())
     }
 

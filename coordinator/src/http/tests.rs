@@ -13,6 +13,12 @@ use super::{MAX_BODY_BYTES, bench::Bench, frame::REQUEST_ID};
 const PATHS: &[(&str, &[Method])] = &[
     ("/acs/systems/get", &[Method::GET, Method::POST]),
     ("/acs/systems/list", &[Method::GET, Method::POST]),
+    ("/acs/encoders/get", &[Method::GET, Method::POST]),
+    ("/acs/encoders/list", &[Method::GET, Method::POST]),
+    ("/acs/encoders/encode_credential", &[Method::POST]),
+    ("/acs/encoders/scan_credential", &[Method::POST]),
+    ("/action_attempts/get", &[Method::GET, Method::POST]),
+    ("/action_attempts/list", &[Method::GET, Method::POST]),
     ("/acs/entrances/get", &[Method::GET, Method::POST]),
     ("/acs/entrances/list", &[Method::GET, Method::POST]),
     ("/acs/users/create", &[Method::POST]),
@@ -37,6 +43,9 @@ const PATHS: &[(&str, &[Method])] = &[
 /// Paths that need one id, and the id's kind.
 const BY_ID: &[(&str, &str)] = &[
     ("/acs/systems/get", "acs_system"),
+    ("/acs/encoders/get", "acs_encoder"),
+    ("/acs/encoders/scan_credential", "acs_encoder"),
+    ("/action_attempts/get", "action_attempt"),
     ("/acs/entrances/get", "acs_entrance"),
     ("/acs/users/get", "acs_user"),
     ("/acs/credentials/get", "acs_credential"),
