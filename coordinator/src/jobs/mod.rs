@@ -20,6 +20,8 @@ mod record;
 mod request;
 mod session;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 
 pub use book::Book;

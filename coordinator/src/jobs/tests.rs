@@ -17,22 +17,22 @@ use super::{
     SystemId, Violation,
 };
 
-const SYSTEM: SystemId = SystemId(Uuid::from_u128(1));
-const ONE: AgentId = AgentId(Uuid::from_u128(0xa1));
-const TWO: AgentId = AgentId(Uuid::from_u128(0xa2));
-const ONE_DESK: EncoderId = EncoderId(Uuid::from_u128(0xe1));
-const ONE_DOOR: EncoderId = EncoderId(Uuid::from_u128(0xe2));
-const TWO_DESK: EncoderId = EncoderId(Uuid::from_u128(0xe3));
-const C: CredentialId = CredentialId(Uuid::from_u128(0xc1));
-const D: CredentialId = CredentialId(Uuid::from_u128(0xc2));
-const A: [u8; 4] = [0xaa, 1, 2, 3];
-const B: [u8; 4] = [0xbb, 1, 2, 3];
+pub(super) const SYSTEM: SystemId = SystemId(Uuid::from_u128(1));
+pub(super) const ONE: AgentId = AgentId(Uuid::from_u128(0xa1));
+pub(super) const TWO: AgentId = AgentId(Uuid::from_u128(0xa2));
+pub(super) const ONE_DESK: EncoderId = EncoderId(Uuid::from_u128(0xe1));
+pub(super) const ONE_DOOR: EncoderId = EncoderId(Uuid::from_u128(0xe2));
+pub(super) const TWO_DESK: EncoderId = EncoderId(Uuid::from_u128(0xe3));
+pub(super) const C: CredentialId = CredentialId(Uuid::from_u128(0xc1));
+pub(super) const D: CredentialId = CredentialId(Uuid::from_u128(0xc2));
+pub(super) const A: [u8; 4] = [0xaa, 1, 2, 3];
+pub(super) const B: [u8; 4] = [0xbb, 1, 2, 3];
 
-fn start() -> Timestamp {
+pub(super) fn start() -> Timestamp {
     "2026-11-21T10:00:00Z".parse().unwrap()
 }
 
-fn card(uid: [u8; 4]) -> CardDescription {
+pub(super) fn card(uid: [u8; 4]) -> CardDescription {
     CardDescription {
         technology: Technology::MifareClassic1k,
         uid: Some(Uid::new(&uid).unwrap()),
@@ -40,7 +40,7 @@ fn card(uid: [u8; 4]) -> CardDescription {
     }
 }
 
-fn uid(bytes: [u8; 4]) -> Option<Uid> {
+pub(super) fn uid(bytes: [u8; 4]) -> Option<Uid> {
     Some(Uid::new(&bytes).unwrap())
 }
 
@@ -66,15 +66,15 @@ fn description(key: &str, scope: KeyScope) -> EncoderDescription {
 }
 
 /// A book with two agents, and everything that can happen to it in one line each.
-struct World {
-    book: Book,
-    now: Timestamp,
-    next: u128,
+pub(super) struct World {
+    pub(super) book: Book,
+    pub(super) now: Timestamp,
+    pub(super) next: u128,
     revision: i64,
 }
 
 impl World {
-    fn of(restored: Restored) -> Self {
+    pub(super) fn of(restored: Restored) -> Self {
         let mut world = Self {
             book: Book::new(restored),
             now: start(),
@@ -103,12 +103,12 @@ impl World {
         world
     }
 
-    fn fresh(&mut self) -> Uuid {
+    pub(super) fn fresh(&mut self) -> Uuid {
         self.next += 1;
         Uuid::from_u128(self.next)
     }
 
-    fn later(&mut self, seconds: i64) {
+    pub(super) fn later(&mut self, seconds: i64) {
         self.now += SignedDuration::from_secs(seconds);
     }
 
@@ -135,7 +135,7 @@ impl World {
         decision
     }
 
-    fn hello(
+    pub(super) fn hello(
         &mut self,
         agent: AgentId,
         session: SessionId,
@@ -159,7 +159,7 @@ impl World {
         self.book.hello(self.now, agent, session, &hello, greeting)
     }
 
-    fn list(&mut self, agent: AgentId, session: SessionId) {
+    pub(super) fn list(&mut self, agent: AgentId, session: SessionId) {
         let (keys, ids): (&[&str], Vec<EncoderId>) = if agent == ONE {
             (&["desk", "door"], vec![ONE_DESK, ONE_DOOR])
         } else {
@@ -317,7 +317,7 @@ impl World {
     }
 }
 
-fn finished(
+pub(super) fn finished(
     job: JobId,
     sequence: u64,
     credential: Option<CredentialId>,
@@ -345,7 +345,7 @@ fn finished(
     }
 }
 
-fn open(job: JobId, key: &str, state: OpenJobState) -> OpenJob {
+pub(super) fn open(job: JobId, key: &str, state: OpenJobState) -> OpenJob {
     OpenJob {
         job_id: job,
         encoder_key: EncoderKey(key.into()),
