@@ -1,6 +1,6 @@
 //! An emulated encoder, its terminal, and the cards that lie in its field or beside it.
 
-use std::{collections::BTreeMap, fmt, os::fd::OwnedFd, path::PathBuf};
+use std::{collections::BTreeMap, fmt, os::fd::OwnedFd, path::PathBuf, time::Duration};
 
 use encoder_protocols::{
     card::{
@@ -16,11 +16,15 @@ use crate::clock::Clock;
 
 /// More than the longest frame, so that one written at once is read at once.
 const READ_AT_ONCE: usize = 4096;
+/// More lateness than this is not made up for: the machine was away, not merely slow.
+const LONGEST_CATCHING_UP: Duration = Duration::from_millis(5);
 
 pub(super) struct Bench {
     clock: Clock,
     emulator: Emulator,
     pace: Pace,
+    /// How much later than due the last output was handed over.
+    late: Duration,
     link: Option<PathBuf>,
     terminal: Option<Pty>,
     /// The cards that do not lie in the field.
@@ -64,6 +68,7 @@ impl Bench {
             clock: Clock::start(),
             emulator: Emulator::new(options.pace),
             pace: options.pace,
+            late: Duration::ZERO,
             link: options.link.clone(),
             terminal: Some(Pty::open(options.link.as_deref())?),
             shelf: BTreeMap::new(),
@@ -110,7 +115,10 @@ impl Bench {
         {
             self.emulator.set_line_baud(baud);
         }
-        self.emulator.handle_input(now, input);
+        // What the host does next it does as much later as it got the output late; dated back, the line's own time is
+        // kept over many exchanges.
+        let late = std::mem::take(&mut self.late);
+        self.emulator.handle_input(now - late, input);
         true
     }
 
@@ -119,10 +127,11 @@ impl Bench {
         let now = self.clock.now();
         self.emulator.handle_timeout(now);
         let mut gave = false;
-        while let Some(bytes) = self.emulator.poll_transmit(now) {
+        while let Some((due, bytes)) = self.emulator.poll_frames(now) {
             if let Some(terminal) = &self.terminal {
                 terminal.write(&bytes);
             }
+            self.late = self.clock.now().since(due).min(LONGEST_CATCHING_UP);
             gave = true;
         }
         self.shelf.extend(self.emulator.take_lifted());

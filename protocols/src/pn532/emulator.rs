@@ -31,7 +31,7 @@ const BYTES_LOST_AT_WAKE_UP: u8 = 3;
 ///
 /// Call [`Emulator::handle_input`] with what the host wrote and [`Emulator::handle_timeout`] at or after
 /// [`Emulator::poll_timeout`]; after each of them, and after cards were moved, drain [`Emulator::poll_transmit`].
-/// Moments must not go backwards.
+/// Moments must not go backwards, but input may be dated back to when the last output reached the host.
 #[derive(Clone, Debug)]
 pub struct Emulator {
     line: Line,
@@ -135,11 +135,15 @@ impl Emulator {
 
     /// The bytes that have reached the host by `now`.
     pub fn poll_transmit(&mut self, now: Moment) -> Option<Vec<u8>> {
-        let mut bytes = self.line.take_due(now)?;
-        let count = bytes.len();
-        bytes.truncate(self.count_exchanged(now, count));
-        self.stats.bytes_out += bytes.len() as u64;
-        (!bytes.is_empty()).then_some(bytes)
+        let bytes = self.line.take_due(now)?;
+        self.hand_over(now, bytes)
+    }
+
+    /// The frames that have reached the host as a whole by `now`, and when the last byte did: for callers that wait for
+    /// [`Emulator::poll_timeout`] and want to know how late they are.
+    pub fn poll_frames(&mut self, now: Moment) -> Option<(Moment, Vec<u8>)> {
+        let (through, bytes) = self.line.take_whole(now)?;
+        Some((through, self.hand_over(now, bytes)?))
     }
 
     /// When something becomes due: input processed, a command carried out, a whole frame out. Bytes of a frame may be
@@ -233,6 +237,13 @@ impl Emulator {
     /// What happened so far.
     pub fn stats(&self) -> Stats {
         self.stats
+    }
+
+    fn hand_over(&mut self, now: Moment, mut bytes: Vec<u8>) -> Option<Vec<u8>> {
+        let count = bytes.len();
+        bytes.truncate(self.count_exchanged(now, count));
+        self.stats.bytes_out += bytes.len() as u64;
+        (!bytes.is_empty()).then_some(bytes)
     }
 
     fn next_step(&self) -> Option<Moment> {

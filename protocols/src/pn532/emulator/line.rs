@@ -160,6 +160,17 @@ impl Line {
         (!due.is_empty()).then_some(due)
     }
 
+    /// The output whose burst is through as a whole by `now`, and when the last of it was.
+    pub(super) fn take_whole(&mut self, now: Moment) -> Option<(Moment, Vec<u8>)> {
+        let mut whole: Option<(Moment, Vec<u8>)> = None;
+        while let Some(burst) = self.output.pop_front_if(|burst| burst.end() <= now) {
+            let (through, bytes) = whole.get_or_insert_with(|| (burst.end(), Vec::new()));
+            *through = burst.end();
+            bytes.extend(burst.bytes.iter().skip(burst.taken));
+        }
+        whole.filter(|(_, bytes)| !bytes.is_empty())
+    }
+
     /// Forgets what has not left yet.
     pub(super) fn drop_output(&mut self, now: Moment) {
         self.output.clear();
