@@ -22,6 +22,9 @@ const HELLO_TIME: Duration = Duration::from_secs(10);
 /// How long a session has to show that it is alive once another one has come with its token.
 const PROBE_TIME: Duration = Duration::from_secs(3);
 
+/// How long a connection that can no longer be read stays open after its goodbye.
+const UNREAD_TIME: Duration = Duration::from_secs(1);
+
 /// What a frame was.
 enum Heard {
     /// A sign of life.
@@ -272,8 +275,15 @@ async fn say_bye(socket: &mut WebSocket, bye: Bye) {
             reason: Default::default(),
         };
         let _ = socket.send(Message::Close(Some(close))).await;
-        // Until the agent has closed its side, what was sent may still be lost with the connection.
-        while let Some(Ok(_)) = socket.recv().await {}
+        let mut closed = false;
+        while let Some(Ok(frame)) = socket.recv().await {
+            closed |= matches!(frame, Message::Close(_));
+        }
+        if !closed {
+            // What the agent sent and nobody read resets the connection once it is dropped, and a reset overtakes the
+            // goodbye: the agent gets time to read it.
+            tokio::time::sleep(UNREAD_TIME).await;
+        }
     };
     let _ = tokio::time::timeout(PROBE_TIME, goodbye).await;
 }
