@@ -48,10 +48,10 @@ async fn find_key<L: CardLink>(
     session: &mut Session<'_, L>,
     checked: &CheckedSector,
 ) -> Result<CandidateKey, CardError> {
-    let keys = &checked.image.keys;
+    let keys = candidates(checked);
     let mut denied = None;
     let mut refusal = None;
-    for key in keys {
+    for key in &keys {
         match session.try_key(checked.sector, key).await? {
             Err(fault) => refusal = Some(fault),
             Ok(()) => match deny(session, checked, key).await? {
@@ -65,6 +65,22 @@ async fn find_key<L: CardLink>(
         tried: keys.len(),
         fault: refusal,
     }))
+}
+
+/// The keys to try: the image's candidates, then those of its trailer, which an encode whose end was lost may have left.
+fn candidates(checked: &CheckedSector) -> Vec<CandidateKey> {
+    let mut keys = checked.image.keys.clone();
+    let Some(trailer) = &checked.trailer else {
+        return keys;
+    };
+    for slot in [KeySlot::B, KeySlot::A] {
+        let key = trailer.key(slot);
+        let opens = slot == KeySlot::A || trailer.access.key_b_opens();
+        if opens && !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    keys
 }
 
 /// Why the key that opened the sector may not write what the image wants; none where it may.

@@ -132,7 +132,7 @@ pub(super) async fn trailer_holds<L: CardLink>(
 }
 
 impl CheckedTrailer {
-    fn key(&self, slot: KeySlot) -> CandidateKey {
+    pub(super) fn key(&self, slot: KeySlot) -> CandidateKey {
         let key = match slot {
             KeySlot::A => &self.image.key_a,
             KeySlot::B => &self.image.key_b,

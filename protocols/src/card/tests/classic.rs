@@ -313,6 +313,7 @@ fn a_key_that_may_not_write_is_passed_over() {
 #[test]
 fn a_read_only_sector_is_told_before_a_byte_changes_where_its_trailer_is_to_change() {
     let mut reader = card_with(RECORD);
+    reader.patch(7 * 16 + 10, &[0xC3; 6]);
     let image = image(vec![SectorImage {
         keys: vec![key(KeySlot::A, [0xA1; 6])],
         ..with_trailer(RECORD)
@@ -355,6 +356,8 @@ fn a_read_only_block_is_told_by_its_number() {
 #[test]
 fn wrong_keys_leave_the_card_alone_and_name_the_sector() {
     let mut reader = card_with(RECORD);
+    reader.patch(7 * 16, &[0xC3; 6]);
+    reader.patch(7 * 16 + 10, &[0xC3; 6]);
     let before = reader.card.memory().to_vec();
     let image = image(vec![sector(2, 0..3), with_trailer(RECORD)]);
     let failed = encode(&mut reader, &image).unwrap_err();
@@ -363,7 +366,7 @@ fn wrong_keys_leave_the_card_alone_and_name_the_sector() {
             failed.error(),
             CardError::NoKey {
                 sector: 1,
-                tried: 1,
+                tried: 3,
                 fault: Some(_)
             }
         ),
@@ -371,6 +374,19 @@ fn wrong_keys_leave_the_card_alone_and_name_the_sector() {
     );
     assert!(!failed.changed());
     assert_eq!(reader.card.memory(), before);
+}
+
+#[test]
+fn a_sector_that_carries_the_trailer_already_opens_with_its_keys() {
+    for access_bits in [TRANSPORT, RECORD] {
+        let image = image(vec![with_trailer(access_bits)]);
+        let mut reader = Reader::with(CardKind::Classic1k);
+        assert_eq!(encode(&mut reader, &image), Ok(()));
+        // The image's only candidate is the transport key.
+        let mut reader = reader.again();
+        assert_eq!(encode(&mut reader, &image), Ok(()));
+        assert_eq!(verified(&mut reader.again(), &image), Ok(()));
+    }
 }
 
 #[test]
