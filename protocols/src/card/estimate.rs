@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{CardImage, ClassicImage, Type2Image};
+use super::{CardImage, ClassicImage, ClassicKey, KeySlot, SectorImage, Type2Image};
 
 /// Start bit, eight data bits, stop bit.
 const BITS_PER_BYTE: u32 = 10;
@@ -16,8 +16,11 @@ const PAGE_WRITE: u32 = 6;
 const PAGES_READ: u32 = 18;
 /// A failed key costs a second command that selects the card again.
 const SELECTION: u32 = 16;
-/// The configuration read three times and the lock bytes twice; PWD, PACK, CFG1, CFG0 written, and the password given.
-const PROTECTION_COMMANDS: u32 = 10;
+/// The configuration read, and where it is hidden, a selection after its refusal and a page tried with another; the lock
+/// bytes read twice.
+const LOOK_COMMANDS: u32 = 6;
+/// The configuration read twice more; CFG0, PWD, PACK, CFG1, CFG0 written, and the password given.
+const PROTECTION_COMMANDS: u32 = 8;
 
 /// What preparing, writing and verifying an image takes at most, as long as no exchange is disturbed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -61,7 +64,7 @@ pub fn write_estimate(image: &CardImage) -> WriteEstimate {
 
 fn classic(image: &ClassicImage, selected: WriteEstimate) -> WriteEstimate {
     image.sectors.iter().fold(selected, |estimate, sector| {
-        let wrong_keys = count(sector.keys.len().saturating_sub(1));
+        let wrong_keys = count(sector.keys.len() + own_keys(sector)).saturating_sub(1);
         let blocks = count(sector.blocks.len());
         let estimate = estimate
             .and(wrong_keys, AUTHENTICATION)
@@ -81,13 +84,31 @@ fn classic(image: &ClassicImage, selected: WriteEstimate) -> WriteEstimate {
     })
 }
 
+/// How many keys of the trailer are no candidates: they are tried too.
+fn own_keys(sector: &SectorImage) -> usize {
+    let is_known = |slot, key: &ClassicKey| {
+        let mut known = sector.keys.iter();
+        known.any(|known| known.slot == slot && known.key == *key)
+    };
+    sector.trailer.as_ref().map_or(0, |trailer| {
+        let keys = [(KeySlot::A, &trailer.key_a), (KeySlot::B, &trailer.key_b)];
+        keys.iter()
+            .filter(|(slot, key)| !is_known(*slot, key))
+            .count()
+    })
+}
+
 fn type2(image: &Type2Image, selected: WriteEstimate) -> WriteEstimate {
     let pages = count(image.pages.len());
     let passwords = count(image.passwords.len()).saturating_add(1);
+    let protection = match image.protection {
+        Some(_) => PROTECTION_COMMANDS,
+        None => 0,
+    };
     selected
         .and(passwords, AUTHENTICATION)
         .and(passwords, SELECTION)
-        .and(PROTECTION_COMMANDS, PAGES_READ)
+        .and(LOOK_COMMANDS + protection, PAGES_READ)
         .and(pages, PAGE_WRITE)
         .and(pages, PAGES_READ)
 }
@@ -99,7 +120,7 @@ fn count(length: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::card::{BlockImage, CandidateKey, ClassicKey, KeySlot, SectorImage};
+    use crate::card::{BlockImage, CandidateKey};
 
     #[test]
     fn counts_one_sector_without_a_trailer() {

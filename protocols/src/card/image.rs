@@ -114,7 +114,8 @@ impl fmt::Debug for Password {
 /// Pages of a card of the MIFARE Ultralight family or an NTAG21x.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Type2Image {
-    /// The passwords that may open the card if it is protected, in the order in which to try them.
+    /// The passwords that may open the card if it is protected, in the order in which to try them. Where the card counts
+    /// wrong ones, or protects its configuration from being read, only the first is tried.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub passwords: Vec<Password>,
     /// The pages to write, each at most once.

@@ -13,7 +13,7 @@ use super::{
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct WriteRules {
     /// One-way doors may be passed: lock bits, OTP, configuration pages, access bits that can never be changed again,
-    /// and passwords tried where a single wrong one locks the card.
+    /// and passwords tried where a single wrong one locks the card, or several where that is hidden.
     pub allow_irreversible: bool,
 }
 

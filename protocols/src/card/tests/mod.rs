@@ -6,6 +6,7 @@
 )]
 
 mod classic;
+mod protection;
 mod random;
 mod reader;
 mod record;

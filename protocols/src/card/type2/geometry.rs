@@ -109,6 +109,25 @@ impl Geometry {
         }
     }
 
+    /// The last of the two pages that hold AUTH0 and what it protects from.
+    pub(super) const fn last_configuration_page(&self) -> Option<u8> {
+        match self.configuration {
+            Some(Configuration::Password(first) | Configuration::TripleDes(first)) => {
+                Some(first + 1)
+            }
+            None => None,
+        }
+    }
+
+    /// The last page that can be read; a `READ` that begins before it and goes beyond brings the first pages of the card.
+    pub(super) const fn last_readable_page(&self) -> u8 {
+        match self.configuration {
+            // MF0ICU2, section 7.5.9: the key behind the configuration is never read.
+            Some(Configuration::TripleDes(first)) => first + 1,
+            Some(Configuration::Password(_)) | None => self.pages - 1,
+        }
+    }
+
     /// What a page of this card is there for.
     pub(super) fn role(&self, page: u8) -> Role {
         if page < FIRST_WRITABLE_PAGE {

@@ -6,6 +6,8 @@ use crate::card::{Password, Type2Protection};
 const PROT: u8 = 0x80;
 const CFGLCK: u8 = 0x40;
 const AUTHLIM: u8 = 0x07;
+/// AUTH0 that protects nothing: no card has this page.
+const NO_PAGE: u8 = 0xFF;
 /// AUTH1 of an Ultralight C: set where only writing is protected.
 const WRITING_ONLY: u8 = 0x01;
 
@@ -34,19 +36,10 @@ pub(super) enum Guard {
     Hidden,
 }
 
-/// What a procedure means to do.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Intent {
-    /// Read.
-    Read,
-    /// Write and read.
-    Write,
-}
-
 impl PasswordConfiguration {
-    /// From the first two of four pages as `READ` brings them.
-    pub(super) const fn from_read(read: [u8; 16]) -> Self {
-        let [a, b, c, d, e, f, g, h, ..] = read;
+    /// From the two pages.
+    pub(super) const fn from_pages(pages: [u8; 8]) -> Self {
+        let [a, b, c, d, e, f, g, h] = pages;
         Self {
             cfg0: [a, b, c, d],
             cfg1: [e, f, g, h],
@@ -66,6 +59,15 @@ impl PasswordConfiguration {
                 protection.first_protected_page,
             ],
             cfg1: [access & !PROT | prot, r0, r1, r2],
+        }
+    }
+
+    /// The same configuration without a protected page.
+    pub(super) const fn lifted(self) -> Self {
+        let [mirror, reserved, mirror_page, _] = self.cfg0;
+        Self {
+            cfg0: [mirror, reserved, mirror_page, NO_PAGE],
+            cfg1: self.cfg1,
         }
     }
 
@@ -89,29 +91,30 @@ impl PasswordConfiguration {
 }
 
 impl Guard {
-    /// From AUTH0 and AUTH1 of an Ultralight C, the first two of four pages as `READ` brings them.
-    pub(super) const fn triple_des(read: [u8; 16]) -> Self {
-        let [first_page, _, _, _, auth1, ..] = read;
+    /// From AUTH0 of an Ultralight C and its AUTH1, none where that cannot be read.
+    pub(super) const fn triple_des(first_page: u8, auth1: Option<u8>) -> Self {
+        let reading = match auth1 {
+            Some(auth1) => auth1 & WRITING_ONLY == 0,
+            None => true,
+        };
         Self::TripleDes {
             first_page,
-            reading: auth1 & WRITING_ONLY == 0,
+            reading,
         }
     }
 
-    /// Whether pages up to `last_page` need the card to be opened first.
-    pub(super) const fn forbids(self, intent: Intent, last_page: u8) -> bool {
-        match self {
-            Self::Absent => false,
-            Self::Hidden => true,
-            Self::Password(configuration) => {
-                configuration.first_page() <= last_page
-                    && (matches!(intent, Intent::Write) || configuration.protects_reading())
-            }
+    /// Whether reading up to the page `reads`, or writing up to the page `writes`, needs the card to be opened first.
+    pub(super) fn forbids(self, reads: u8, writes: Option<u8>) -> bool {
+        let (first_page, reading) = match self {
+            Self::Absent => return false,
+            Self::Hidden => return true,
+            Self::Password(present) => (present.first_page(), present.protects_reading()),
             Self::TripleDes {
                 first_page,
                 reading,
-            } => first_page <= last_page && (matches!(intent, Intent::Write) || reading),
-        }
+            } => (first_page, reading),
+        };
+        (reading && first_page <= reads) || writes.is_some_and(|last| first_page <= last)
     }
 
     /// Whether the card counts wrong passwords, or may do so.
@@ -124,8 +127,8 @@ impl Guard {
     }
 
     /// How many of `passwords` may be tried. The count of wrong tries so far cannot be read, and a card that has counted
-    /// too many is locked for ever: where it counts, only the first is tried; where a single one would lock it, none,
-    /// unless that is allowed.
+    /// too many is locked for ever: where it counts or may count, only the first is tried; where a single one would lock
+    /// it, none. Leave to pass one-way doors allows the first in the one case, and all where nothing is known.
     pub(super) fn tries(self, passwords: &[Password], allow_irreversible: bool) -> usize {
         let locks_at_once = match self {
             Self::Password(configuration) => configuration.most_tries() == 1,
@@ -134,6 +137,7 @@ impl Guard {
         match self {
             Self::Absent | Self::TripleDes { .. } => 0,
             Self::Password(_) | Self::Hidden if locks_at_once && !allow_irreversible => 0,
+            Self::Hidden if allow_irreversible => passwords.len(),
             Self::Password(_) | Self::Hidden if self.counts_tries() => passwords.len().min(1),
             Self::Password(_) | Self::Hidden => passwords.len(),
         }
@@ -153,11 +157,16 @@ mod tests {
 
     #[test]
     fn protection_begins_at_auth0() {
-        assert!(guard(4, 0).forbids(Intent::Write, 15));
-        assert!(!guard(4, 0).forbids(Intent::Read, 15));
-        assert!(guard(4, PROT).forbids(Intent::Read, 15));
-        assert!(!guard(16, PROT).forbids(Intent::Write, 15));
-        assert!(!guard(0xFF, PROT).forbids(Intent::Write, 0xE6));
+        assert!(guard(4, 0).forbids(3, Some(15)));
+        assert!(!guard(4, 0).forbids(15, None));
+        assert!(guard(4, PROT).forbids(15, None));
+        assert!(!guard(16, PROT).forbids(15, Some(15)));
+        assert!(guard(16, PROT).forbids(16, Some(15)));
+        assert!(!guard(16, 0).forbids(16, Some(15)));
+        assert!(!guard(NO_PAGE, PROT).forbids(0xE6, Some(0xE6)));
+        assert!(Guard::Hidden.forbids(0, None));
+        assert!(Guard::triple_des(4, None).forbids(4, None));
+        assert!(!Guard::triple_des(4, Some(WRITING_ONLY)).forbids(4, None));
     }
 
     #[test]
@@ -169,6 +178,7 @@ mod tests {
         assert_eq!(tries(guard(4, 1), false), 0);
         assert_eq!(tries(guard(4, 1), true), 1);
         assert_eq!(tries(Guard::Hidden, false), 1);
+        assert_eq!(tries(Guard::Hidden, true), 2);
         assert_eq!(tries(Guard::Absent, true), 0);
     }
 
@@ -187,5 +197,7 @@ mod tests {
         let after = before.protected(&protection);
         assert_eq!(after.cfg0, [0x04, 1, 2, 4]);
         assert_eq!(after.cfg1, [0x95, 3, 4, 5]);
+        assert_eq!(after.lifted().cfg0, before.cfg0);
+        assert_eq!(after.lifted().cfg1, after.cfg1);
     }
 }

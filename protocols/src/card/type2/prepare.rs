@@ -3,7 +3,7 @@
 use super::{
     check::check,
     geometry::{Geometry, OTP_PAGE, Role, STATIC_LOCK_PAGE},
-    guard::{Guard, Intent, PasswordConfiguration},
+    guard::{Guard, PasswordConfiguration},
     session::{Opening, Session},
 };
 use crate::card::{CardError, CardLink, Password, Place, Type2Image, Type2Protection, WriteRules};
@@ -41,16 +41,16 @@ pub(in crate::card) async fn prepare<L: CardLink>(
 ) -> Result<PreparedType2, CardError> {
     let geometry = check(image, link.card().technology, rules)?;
     let mut session = Session::new(link, geometry, None);
-    let guard = session
-        .unlock(&Opening {
-            intent: Intent::Write,
-            last_page: last_page(image, &geometry),
-            passwords: &candidates(image),
-            allow_irreversible: rules.allow_irreversible,
-        })
-        .await?;
+    let opening = Opening {
+        reads: ruling_lock(image, &geometry).unwrap_or(OTP_PAGE),
+        writes: Some(last_page(image, &geometry)),
+        passwords: &candidates(image),
+        allow_irreversible: rules.allow_irreversible,
+    };
+    let guard = session.unlock(&opening).await?;
     check_locks(&mut session, image).await?;
-    let protecting = protecting(image, &geometry, guard)?;
+    prove_password(&mut session, image, guard, &opening).await?;
+    let protecting = protecting(image, &geometry, guard, rules)?;
     Ok(PreparedType2 {
         image: image.clone(),
         geometry,
@@ -86,7 +86,13 @@ async fn check_locks<L: CardLink>(
     image: &Type2Image,
 ) -> Result<(), CardError> {
     let [_, _, l0, l1, o0, o1, o2, o3, ..] = session.read(STATIC_LOCK_PAGE).await?;
-    let dynamic = dynamic_lock(session, image).await?;
+    let dynamic = match ruling_lock(image, &session.geometry) {
+        Some(lock) => {
+            let [d0, d1, d2, ..] = session.read(lock).await?;
+            [d0, d1, d2]
+        }
+        None => [0; 3],
+    };
     for page in &image.pages {
         let is_otp = page.page == OTP_PAGE;
         let role = session.geometry.role(page.page);
@@ -102,20 +108,50 @@ async fn check_locks<L: CardLink>(
     Ok(())
 }
 
-/// The dynamic lock bytes, if the image writes pages that they rule.
-async fn dynamic_lock<L: CardLink>(
-    session: &mut Session<'_, L>,
-    image: &Type2Image,
-) -> Result<[u8; 3], CardError> {
+/// The page of the dynamic lock bytes, if the image writes pages that they rule.
+fn ruling_lock(image: &Type2Image, geometry: &Geometry) -> Option<u8> {
     const FIRST_RULED: u8 = 16;
     let rules_some = image.pages.iter().any(|page| page.page >= FIRST_RULED);
-    match session.geometry.dynamic_lock {
-        Some(lock) if rules_some => {
-            let [d0, d1, d2, ..] = session.read(lock.page).await?;
-            Ok([d0, d1, d2])
-        }
-        _ => Ok([0; 3]),
+    let lock = geometry.dynamic_lock.filter(|_| rules_some);
+    lock.map(|lock| lock.page)
+}
+
+/// An image that protects the card by pages of configuration does not set the password: that one of its candidates is the
+/// card's must be known before, or nobody might open the card again. Where the card will hide its configuration, only
+/// the first candidate will be tried.
+async fn prove_password<L: CardLink>(
+    session: &mut Session<'_, L>,
+    image: &Type2Image,
+    guard: Guard,
+    opening: &Opening<'_>,
+) -> Result<(), CardError> {
+    let (Guard::Password(before), Some(page)) = (guard, session.geometry.password_configuration())
+    else {
+        return Ok(());
+    };
+    let written = |at| image.pages.iter().find(|page| page.page == at);
+    let after = PasswordConfiguration {
+        cfg0: written(page).map_or(before.cfg0, |page| page.data),
+        cfg1: written(page + 1).map_or(before.cfg1, |page| page.data),
+    };
+    if after == before || after.first_page() >= session.geometry.pages {
+        return Ok(());
     }
+    let hides = after.protects_reading() && after.first_page() <= page + 1;
+    let usable = if hides { 1 } else { opening.passwords.len() };
+    let passwords = opening.passwords.get(..usable).unwrap_or_default();
+    if session
+        .password
+        .as_ref()
+        .is_some_and(|known| passwords.contains(known))
+    {
+        return Ok(());
+    }
+    let opening = Opening {
+        passwords,
+        ..*opening
+    };
+    session.try_passwords(guard, &opening).await
 }
 
 /// Whether every bit set in `present` is set in `wanted`.
@@ -127,6 +163,7 @@ fn protecting(
     image: &Type2Image,
     geometry: &Geometry,
     guard: Guard,
+    rules: WriteRules,
 ) -> Result<Option<Protecting>, CardError> {
     let (Some(protection), Some(page)) = (&image.protection, geometry.password_configuration())
     else {
@@ -144,6 +181,11 @@ fn protecting(
             at: Place::Page(page),
             fault: None,
         });
+    }
+    // What is written is verified by giving the new password, where a wrong one might lock the card.
+    let new = std::slice::from_ref(&protection.password);
+    if guard.tries(new, rules.allow_irreversible) == 0 {
+        return Err(CardError::TriesLimited { tried: 0, known: 1 });
     }
     Ok(Some(Protecting {
         protection: protection.clone(),

@@ -2,7 +2,7 @@
 
 use super::{
     geometry::Geometry,
-    guard::{Guard, Intent},
+    guard::Guard,
     session::{Opening, Session},
 };
 use crate::card::{CardContents, CardError, CardLink, Type2Read};
@@ -14,7 +14,7 @@ pub(in crate::card) async fn read<L: CardLink>(
 ) -> Result<CardContents, CardError> {
     let geometry = Geometry::of(link.card().technology)?;
     let mut session = Session::new(link, geometry, None);
-    let last_page = plan.last_page.min(geometry.pages - 1);
+    let last_page = plan.last_page.min(geometry.last_readable_page());
     let guard = open(&mut session, plan, last_page).await?;
     Ok(CardContents::Type2 {
         first_page: plan.first_page,
@@ -34,8 +34,8 @@ async fn open<L: CardLink>(
     last_page: u8,
 ) -> Result<Option<Guard>, CardError> {
     let opening = Opening {
-        intent: Intent::Read,
-        last_page,
+        reads: last_page,
+        writes: None,
         passwords: &plan.passwords,
         allow_irreversible: false,
     };

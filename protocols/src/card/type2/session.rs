@@ -2,7 +2,7 @@
 
 use super::{
     geometry::{Configuration, Geometry},
-    guard::{Guard, Intent, PasswordConfiguration},
+    guard::{Guard, PasswordConfiguration},
 };
 use crate::{
     card::{
@@ -35,8 +35,10 @@ pub(super) struct Session<'l, L> {
 
 /// What is to be opened, and how.
 pub(super) struct Opening<'a> {
-    pub(super) intent: Intent,
-    pub(super) last_page: u8,
+    /// The last page that is to be read.
+    pub(super) reads: u8,
+    /// The last page that is to be written.
+    pub(super) writes: Option<u8>,
     pub(super) passwords: &'a [Password],
     pub(super) allow_irreversible: bool,
 }
@@ -56,17 +58,40 @@ impl<'l, L: CardLink> Session<'l, L> {
 
     /// The protection that the card has now.
     pub(super) async fn guard(&mut self) -> Result<Guard, CardError> {
-        let Some(configuration) = self.geometry.configuration else {
-            return Ok(Guard::Absent);
-        };
-        let (Configuration::Password(page) | Configuration::TripleDes(page)) = configuration;
-        match (self.read(page).await, configuration) {
-            (Ok(read), Configuration::Password(_)) => {
-                Ok(Guard::Password(PasswordConfiguration::from_read(read)))
+        let guard = match self.geometry.configuration {
+            None => return Ok(Guard::Absent),
+            Some(Configuration::Password(page)) => {
+                let present = self.password_configuration(page).await;
+                present.map(Guard::Password)
             }
-            (Ok(read), Configuration::TripleDes(_)) => Ok(Guard::triple_des(read)),
-            (Err(CardError::Unreadable { .. }), _) => Ok(Guard::Hidden),
-            (Err(error), _) => Err(error),
+            Some(Configuration::TripleDes(page)) => self.triple_des(page).await,
+        };
+        match guard {
+            Err(CardError::Unreadable { .. }) => Ok(Guard::Hidden),
+            guard => guard,
+        }
+    }
+
+    /// CFG0, on this page, and CFG1. Never by `READ`, which brings the first pages of the card in the place of a CFG1 that
+    /// is protected while CFG0 is not; `FAST_READ` is refused then (NTAG213_215_216, sections 10.2 and 10.3).
+    pub(super) async fn password_configuration(
+        &mut self,
+        page: u8,
+    ) -> Result<PasswordConfiguration, CardError> {
+        let pages = self.fast_read(page, page + 1).await?;
+        sized(Place::Page(page), &pages).map(PasswordConfiguration::from_pages)
+    }
+
+    /// AUTH0, on this page, and AUTH1, which is read by itself where the protection begins with it.
+    async fn triple_des(&mut self, page: u8) -> Result<Guard, CardError> {
+        let [first_page, _, _, _, auth1, ..] = self.read(page).await?;
+        if first_page != page + 1 {
+            return Ok(Guard::triple_des(first_page, Some(auth1)));
+        }
+        match self.read(first_page).await {
+            Ok([auth1, ..]) => Ok(Guard::triple_des(first_page, Some(auth1))),
+            Err(CardError::Unreadable { .. }) => Ok(Guard::triple_des(first_page, None)),
+            Err(error) => Err(error),
         }
     }
 
@@ -75,20 +100,55 @@ impl<'l, L: CardLink> Session<'l, L> {
     pub(super) async fn unlock(&mut self, opening: &Opening<'_>) -> Result<Guard, CardError> {
         let guard = self.guard().await?;
         self.counts_tries = guard.counts_tries();
-        if !guard.forbids(opening.intent, opening.last_page) {
+        if !self.forbids(guard, opening).await? {
             return Ok(guard);
         }
-        let tries = guard.tries(opening.passwords, opening.allow_irreversible);
+        self.try_passwords(guard, opening).await?;
+        if guard != Guard::Hidden {
+            return Ok(guard);
+        }
+        let shown = self.guard().await?;
+        self.counts_tries = shown.counts_tries();
+        Ok(shown)
+    }
+
+    /// Whether the card must be opened first. Where it hides its configuration, a look at the last page tells: what can be
+    /// read lies before the protection.
+    async fn forbids(&mut self, guard: Guard, opening: &Opening<'_>) -> Result<bool, CardError> {
+        let last = opening.reads.max(opening.writes.unwrap_or(0));
+        let hidden_from = self.geometry.last_configuration_page();
+        if guard != Guard::Hidden || hidden_from.is_none_or(|hidden| last >= hidden) {
+            return Ok(guard.forbids(opening.reads, opening.writes));
+        }
+        match self.read(last).await {
+            Ok(_) => Ok(false),
+            Err(CardError::Unreadable { .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens the card with the first password that does it, as far as its count of wrong ones allows to try them.
+    pub(super) async fn try_passwords(
+        &mut self,
+        guard: Guard,
+        opening: &Opening<'_>,
+    ) -> Result<(), CardError> {
+        let passwords = match self.geometry.password_configuration() {
+            Some(_) => opening.passwords,
+            None => &[],
+        };
+        let (tries, known) = (
+            guard.tries(passwords, opening.allow_irreversible),
+            passwords.len(),
+        );
         let mut refusal = None;
-        for password in opening.passwords.iter().take(tries) {
+        for password in passwords.iter().take(tries) {
             match self.try_password(password).await? {
-                Ok(_) if guard == Guard::Hidden => return self.guard().await,
-                Ok(_) => return Ok(guard),
+                Ok(_) => return Ok(()),
                 Err(fault) => refusal = Some(fault),
             }
         }
-        let known = opening.passwords.len();
-        Err(if tries < known && guard.counts_tries() {
+        Err(if tries < known {
             CardError::TriesLimited {
                 tried: tries,
                 known,
@@ -160,7 +220,8 @@ impl<'l, L: CardLink> Session<'l, L> {
         let mut next = Some(first).filter(|first| *first <= last);
         while let Some(page) = next {
             let left = last - page + 1;
-            let taken = if self.geometry.fast_read && left > PAGES_PER_READ {
+            // A `READ` that runs into protected pages brings the first ones of the card in their place.
+            let taken = if self.geometry.fast_read && left > 1 {
                 let taken = left.min(MOST_PAGES);
                 data.extend(self.fast_read(page, page + (taken - 1)).await?);
                 taken

@@ -3,8 +3,8 @@
 use super::{
     check::check,
     geometry::{Geometry, Role},
-    guard::{Guard, Intent, PasswordConfiguration},
-    prepare::{candidates, last_page},
+    guard::{Guard, PasswordConfiguration},
+    prepare::last_page,
     session::{Opening, Session},
 };
 use crate::card::{
@@ -22,46 +22,62 @@ pub(in crate::card) async fn verify<L: CardLink>(
     };
     let geometry = check(image, link.card().technology, rules)?;
     let mut session = Session::new(link, geometry, None);
-    let guard = session
+    let pages: Vec<&PageImage> = image.pages.iter().collect();
+    if let (Some(protection), Some(page)) = (&image.protection, geometry.password_configuration()) {
+        return verify_protected(&mut session, &pages, protection, page).await;
+    }
+    session
         .unlock(&Opening {
-            intent: Intent::Read,
-            last_page: last_page(image, &geometry),
-            passwords: &newest_first(image),
+            reads: last_page(image, &geometry),
+            writes: None,
+            passwords: &image.passwords,
             allow_irreversible: false,
         })
         .await?;
-    let pages: Vec<&PageImage> = image.pages.iter().collect();
-    verify_pages(&mut session, &pages).await?;
-    let (Some(protection), Some(page)) = (&image.protection, geometry.password_configuration())
-    else {
-        return Ok(());
-    };
-    let differs = Err(CardError::Differs {
-        at: Place::Page(page),
-    });
-    match guard {
-        Guard::Password(present) if present == present.protected(protection) => {
-            spare_tries(guard, protection)?;
-            verify_protection(&mut session, protection, page, present).await
-        }
-        Guard::Password(_) | Guard::Absent | Guard::TripleDes { .. } | Guard::Hidden => differs,
-    }
+    verify_pages(&mut session, &pages).await
 }
 
-/// The password that the image sets comes first: it is the one expected on the card.
-fn newest_first(image: &Type2Image) -> Vec<Password> {
-    let mut passwords = candidates(image);
-    if let Some(protection) = &image.protection {
-        passwords.retain(|password| *password != protection.password);
-        passwords.insert(0, protection.password.clone());
+/// Compares the card with an image that sets its protection: the only password tried is the image's own, and only where
+/// nothing differs that can be seen without it.
+async fn verify_protected<L: CardLink>(
+    session: &mut Session<'_, L>,
+    pages: &[&PageImage],
+    protection: &Type2Protection,
+    page: u8,
+) -> Result<(), CardError> {
+    let differs = |present: PasswordConfiguration| present != present.protected(protection);
+    let at = Place::Page(page);
+    if let Guard::Password(present) = session.guard().await?
+        && differs(present)
+    {
+        return Err(CardError::Differs { at });
     }
-    passwords
+    let own = std::slice::from_ref(&protection.password);
+    let last_image_page = pages.iter().map(|page| page.page).max();
+    let guard = session
+        .unlock(&Opening {
+            // The configuration is compared too.
+            reads: last_image_page.unwrap_or(0).max(page + 1),
+            writes: None,
+            passwords: own,
+            allow_irreversible: false,
+        })
+        .await?;
+    verify_pages(session, pages).await?;
+    match guard {
+        Guard::Password(present) if !differs(present) => {
+            spare_tries(guard, own)?;
+            verify_protection(session, protection, page, present).await
+        }
+        Guard::Password(_) | Guard::Absent | Guard::TripleDes { .. } | Guard::Hidden => {
+            Err(CardError::Differs { at })
+        }
+    }
 }
 
 /// Refuses to try even the expected password where a single wrong one would lock the card.
-fn spare_tries(guard: Guard, protection: &Type2Protection) -> Result<(), CardError> {
-    let tries = guard.tries(std::slice::from_ref(&protection.password), false);
-    if tries == 0 {
+fn spare_tries(guard: Guard, own: &[Password]) -> Result<(), CardError> {
+    if guard.tries(own, false) == 0 {
         return Err(CardError::TriesLimited { tried: 0, known: 1 });
     }
     Ok(())
@@ -114,7 +130,7 @@ pub(super) async fn verify_protection<L: CardLink>(
         Ok(pack) if pack == protection.acknowledge => {}
         Ok(_) | Err(_) => return differs(Place::Password),
     }
-    if PasswordConfiguration::from_read(session.read(page).await?) != expected {
+    if session.password_configuration(page).await? != expected {
         return differs(Place::Page(page));
     }
     Ok(())

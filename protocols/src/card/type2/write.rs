@@ -69,8 +69,10 @@ fn in_order(prepared: &PreparedType2) -> (Vec<&PageImage>, Vec<&PageImage>) {
     (first, last)
 }
 
-/// Sets PWD, PACK, then PROT, and last AUTH0: until then the old protection holds. Configuration that stays as it is, is
-/// not written.
+/// Sets PWD, PACK, then PROT, and last AUTH0. A password that stays is not written. Where the card is protected and
+/// anything but AUTH0 is to change, AUTH0 is lifted first: the card goes by the old one until its power goes (NXP
+/// community, thread 488217), and one that was torn on the way opens without any password, even if half of one was
+/// written.
 async fn write_protection<L: CardLink>(
     session: &mut Session<'_, L>,
     protecting: &Protecting,
@@ -82,12 +84,21 @@ async fn write_protection<L: CardLink>(
         after,
     } = protecting;
     let [pack0, pack1] = protection.acknowledge;
-    write_password(session, protecting).await?;
+    let keeps_password = session.password.as_ref() == Some(&protection.password);
+    let is_protected = before.first_page() < session.geometry.pages;
+    let lifts =
+        is_protected && !before.is_final() && !(keeps_password && before.cfg1 == after.cfg1);
+    if lifts {
+        session.write(*page, &before.lifted().cfg0).await?;
+    }
+    if !keeps_password {
+        write_password(session, protecting).await?;
+    }
     session.write(page + 3, &[pack0, pack1, 0, 0]).await?;
     if before.cfg1 != after.cfg1 {
         session.write(page + 1, &after.cfg1).await?;
     }
-    if before.cfg0 != after.cfg0 {
+    if lifts || before.cfg0 != after.cfg0 {
         session.write(*page, &after.cfg0).await?;
     }
     Ok(())
@@ -122,7 +133,7 @@ async fn open_with_either<L: CardLink>(
     old: &Password,
 ) -> Result<(), CardError> {
     let new = &protecting.protection.password;
-    if old != new && session.counts_tries {
+    if session.counts_tries {
         return Err(CardError::TriesLimited { tried: 0, known: 2 });
     }
     if session.try_password(new).await?.is_ok() {
