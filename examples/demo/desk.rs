@@ -35,16 +35,17 @@ struct Part<S> {
 }
 
 impl Desk {
-    /// Starts everything in a folder of its own, without a card on the encoder.
-    pub(crate) fn open() -> Result<Self, Box<dyn Error>> {
-        let folder = tempfile::tempdir()?;
+    /// Starts everything in a new folder in `place`, without a card on the encoder; `more` goes into the encoder's table
+    /// of the agent's settings.
+    pub(crate) fn open_in(place: &Path, more: &str) -> Result<Self, Box<dyn Error>> {
+        let folder = tempfile::tempdir_in(place)?;
         let port = folder.path().join("encoder");
         let encoder = PtyEncoder::start(&EmulationOptions {
             link: Some(port.clone()),
             ..EmulationOptions::default()
         })?;
         let (coordinator, endpoint, demo) = start_coordinator(folder.path())?;
-        let agent = start_agent(folder.path(), &port, &endpoint, &demo)?;
+        let agent = start_agent(folder.path(), &port, &endpoint, &demo, more)?;
         Ok(Self {
             endpoint,
             demo,
@@ -108,13 +109,14 @@ fn start_agent(
     port: &Path,
     endpoint: &str,
     demo: &Demo,
+    more: &str,
 ) -> Result<Part<CancellationToken>, Box<dyn Error>> {
     let file = folder.join("agent.toml");
     fs::write(
         &file,
         format!(
             "state_dir = {:?}\n[coordinator]\nurl = {endpoint:?}\ntoken = {:?}\n[[encoder]]\nname = \"Front Desk\"\n\
-             driver = \"pn532\"\nport = {:?}\nsimulated = true\n",
+             driver = \"pn532\"\nport = {:?}\nsimulated = true\n{more}",
             folder.join("agent"),
             demo.agent_token,
             port,

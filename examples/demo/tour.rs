@@ -21,7 +21,7 @@ type Fallible<T> = Result<T, Box<dyn Error>>;
 /// Shows one encode and one scan; with `stay` it then takes commands for the encoder until `quit`.
 pub(crate) fn run(stay: bool) -> Fallible<()> {
     println!("starting coordinator, agent and an emulated PN532 on a pseudo-terminal …");
-    let desk = Desk::open()?;
+    let desk = Desk::open_in(&std::env::temp_dir(), "")?;
     let api = Api {
         endpoint: desk.endpoint.clone(),
         key: desk.demo.api_key.clone(),
