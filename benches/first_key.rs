@@ -106,9 +106,11 @@ mod bench {
     fn over_http(place: &Path) -> Fallible<Vec<Duration>> {
         let desk = whole_desk::Desk::open_in(place, "lift_between_cards = false\n")?;
         desk.encoder.place_new(CardKind::Classic1k, None)?;
+        let client = ureq::Agent::new_with_defaults();
         let post = |path: &str, body: &Value| -> Fallible<Value> {
             let authorization = format!("Bearer {}", desk.demo.api_key);
-            Ok(ureq::post(format!("{}{path}", desk.endpoint))
+            Ok(client
+                .post(format!("{}{path}", desk.endpoint))
                 .header("authorization", authorization)
                 .send_json(body)?
                 .body_mut()

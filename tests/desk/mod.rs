@@ -112,10 +112,10 @@ impl Desk {
 
     /// Takes the next TCP connection.
     pub(crate) async fn tcp(&self) -> TcpStream {
-        soon("a connection", self.listener.accept())
-            .await
-            .unwrap()
-            .0
+        let (stream, _) = soon("a connection", self.listener.accept()).await.unwrap();
+        // As the coordinator does; without it small messages wait for the agent's acknowledgement.
+        stream.set_nodelay(true).unwrap();
+        stream
     }
 
     /// Takes the agent's next session up to its `hello`.
