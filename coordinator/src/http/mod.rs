@@ -1,7 +1,7 @@
 //! The HTTP API: one file per resource, over a common frame.
 //!
 //! Reads are taken as GET with a query or as POST with a JSON body, changes as POST or as the verb that names them;
-//! [`read`], [`act`], [`change`] and [`remove`] say which. Every answer is JSON and carries a request id.
+//! `read`, `act`, `change` and `remove` say which. Every answer is JSON and carries a request id.
 
 mod action_attempts;
 mod auth;
