@@ -29,7 +29,9 @@ pub enum EncoderError {
         waited_ms: u64,
     },
     /// Something else answers.
-    #[error("expected a {expected}, got {got}: correct `port` or `driver` in the configuration")]
+    #[error(
+        "expected a {expected}, got {got}: check `port` and `driver` in the configuration, and the cable"
+    )]
     WrongDevice {
         /// The device that was expected, as its vendor calls it.
         expected: &'static str,

@@ -279,6 +279,7 @@ const fn link_code(error: &CardLinkError, changed: bool) -> ErrorCode {
         | CardLinkError::CardSwapped
         | CardLinkError::SeveralCards
         | CardLinkError::Disturbed(_)
+        | CardLinkError::Faulty(_)
         | CardLinkError::Cancelled
             if changed =>
         {
@@ -315,7 +316,24 @@ fn message(error: &CardError, changed: bool) -> String {
         message.push_str(advice);
     }
     if changed {
-        message.push_str(". the card may be half written: encode the same card again");
+        message.push_str(match error {
+            // Neither can this card take the credential, nor may another one while this may hold a part of it.
+            CardError::ReadOnly { .. } => {
+                ". this card may be half written: make a new credential for another card"
+            }
+            CardError::Link { .. }
+            | CardError::WrongTechnology { .. }
+            | CardError::TooSmall { .. }
+            | CardError::Image(_)
+            | CardError::NoKey { .. }
+            | CardError::NoPassword { .. }
+            | CardError::TriesLimited { .. }
+            | CardError::Unreadable { .. }
+            | CardError::Differs { .. }
+            | CardError::BadAnswer { .. } => {
+                ". the card may be half written: encode the same card again"
+            }
+        });
     }
     message
 }
@@ -383,6 +401,19 @@ mod tests {
     }
 
     #[test]
+    fn a_read_only_card_is_not_asked_for_again() {
+        let read_only = CardError::ReadOnly {
+            at: Place::Block(8),
+            fault: Some(fault()),
+        };
+        assert_eq!(
+            job_error(&read_only, true).message,
+            "block 8 is read-only on this card; use another card. \
+             this card may be half written: make a new credential for another card"
+        );
+    }
+
+    #[test]
     fn every_link_error_has_its_code() {
         use ErrorCode as Code;
         for (source, before, after) in [
@@ -409,7 +440,7 @@ mod tests {
             (
                 CardLinkError::Faulty(fault()),
                 Code::UncategorizedError,
-                Code::UncategorizedError,
+                Code::EncodingInterrupted,
             ),
             (
                 CardLinkError::Silent(500),

@@ -5,6 +5,7 @@ use encoder_protocols::{
     fault::HardwareFault,
     pn532::{
         command::{Communicate, Exchange, Exchanged, ListedTarget, Reply, Request},
+        link::LinkError,
         status::{DRIVER, StatusCode},
     },
 };
@@ -34,6 +35,19 @@ impl Pn532Card<'_> {
     async fn exchange(&mut self, exchange: Exchange) -> Result<Exchanged, CardLinkError> {
         data_exchange(self.chip, Request::InDataExchange(exchange), self.cancel).await
     }
+
+    /// A read or write. The 4 bits with which a card refuses it do not show through InDataExchange: the chip calls them
+    /// a wrong format. So does it a disturbed answer; only that the next one is as well tells them apart, as with a card
+    /// that falls silent.
+    async fn transfer(&mut self, exchange: Exchange) -> Result<Exchanged, CardLinkError> {
+        let wrong_format = StatusCode::DataFormat.fault();
+        match self.exchange(exchange).await {
+            Err(CardLinkError::Disturbed(fault)) if fault == wrong_format => {
+                Err(CardLinkError::CardGone(fault))
+            }
+            result => result,
+        }
+    }
 }
 
 impl CardLink for Pn532Card<'_> {
@@ -59,7 +73,7 @@ impl CardLink for Pn532Card<'_> {
 
     async fn read(&mut self, address: u8) -> Result<[u8; 16], CardLinkError> {
         let exchange = Exchange::read(self.bound.target, address);
-        let answer = self.exchange(exchange).await?;
+        let answer = self.transfer(exchange).await?;
         let bytes = answer.data.as_bytes();
         bytes
             .try_into()
@@ -68,12 +82,12 @@ impl CardLink for Pn532Card<'_> {
 
     async fn write_block(&mut self, block: u8, data: &[u8; 16]) -> Result<(), CardLinkError> {
         let exchange = Exchange::write_block(self.bound.target, block, data);
-        self.exchange(exchange).await.map(drop)
+        self.transfer(exchange).await.map(drop)
     }
 
     async fn write_page(&mut self, page: u8, data: &[u8; 4]) -> Result<(), CardLinkError> {
         let exchange = Exchange::write_page(self.bound.target, page, data);
-        self.exchange(exchange).await.map(drop)
+        self.transfer(exchange).await.map(drop)
     }
 
     async fn transceive(&mut self, command: &[u8]) -> Result<Vec<u8>, CardLinkError> {
@@ -191,7 +205,9 @@ fn status_error(status: StatusCode) -> CardLinkError {
 pub(super) fn card_link_error(error: ChipError) -> CardLinkError {
     match error {
         ChipError::Port(error) => CardLinkError::PortGone(error.to_string()),
-        ChipError::Silent(waited) => CardLinkError::Silent(milliseconds(waited)),
+        ChipError::Silent(waited) | ChipError::Garbled(LinkError::NoResponse(waited)) => {
+            CardLinkError::Silent(milliseconds(waited))
+        }
         ChipError::Garbled(error) => CardLinkError::Faulty(error.fault()),
         ChipError::Cancelled => CardLinkError::Cancelled,
     }

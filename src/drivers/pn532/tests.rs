@@ -355,7 +355,7 @@ async fn another_chip_of_the_family_is_refused() {
     let error = refusal(port).await;
     assert_eq!(
         error.to_string(),
-        "expected a PN532, got a chip of type 0x31: correct `port` or `driver` in the configuration"
+        "expected a PN532, got a chip of type 0x31: check `port` and `driver` in the configuration, and the cable"
     );
 }
 

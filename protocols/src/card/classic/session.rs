@@ -3,7 +3,7 @@
 use super::geometry::Sector;
 use crate::{
     card::{
-        CandidateKey, CardError, CardLink, Place,
+        CandidateKey, CardError, CardLink, CardLinkError, Place,
         recovery::{Attempts, GivenUp},
     },
     fault::HardwareFault,
@@ -55,19 +55,16 @@ impl<'l, L: CardLink> Session<'l, L> {
         }
     }
 
-    /// Opens the sector with a key that opened it before.
+    /// Opens the sector with a key that opened it before, so that a refusal speaks of the air and not of the key.
     pub(super) async fn open(
         &mut self,
         sector: Sector,
         key: &CandidateKey,
     ) -> Result<(), CardError> {
-        self.try_key(sector, key)
-            .await?
-            .map_err(|fault| CardError::NoKey {
-                sector: sector.number(),
-                tried: 1,
-                fault: Some(fault),
-            })
+        self.try_key(sector, key).await?.map_err(|fault| {
+            let disturbed = CardLinkError::Disturbed(fault);
+            CardError::link(Place::Sector(sector.number()), disturbed)
+        })
     }
 
     /// Reads a block of the sector.
