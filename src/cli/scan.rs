@@ -109,32 +109,47 @@ async fn find(
     let mut encoder = drivers::open(settings, clock, &cancel)
         .await
         .map_err(|error| error.to_string())?;
-    let looking = look(encoder.as_mut(), settings.poll_interval, &cancel, output);
+    let mut several = false;
+    let looking = look(
+        encoder.as_mut(),
+        settings.poll_interval,
+        &cancel,
+        output,
+        &mut several,
+    );
     let found = tokio::select! {
         found = looking => Some(found.map_err(|error| error.to_string())),
         () = tokio::time::sleep(wait) => None,
         _ = tokio::signal::ctrl_c() => Some(Err("interrupted".to_owned())),
     };
     encoder.close().await;
+    let cards = if several {
+        "more than one card"
+    } else {
+        "no card"
+    };
     found.unwrap_or_else(|| {
         Err(format!(
-            "no card on \"{}\" within {} s: lay one card on the encoder and try again",
+            "{cards} on \"{}\" within {} s: lay one card on the encoder and try again",
             settings.name,
             wait.as_secs()
         ))
     })
 }
 
-/// Looks until one card lies there alone.
+/// Looks until one card lies there alone; `several` is whether the last look found more.
 async fn look(
     encoder: &mut dyn Encoder,
     interval: Duration,
     cancel: &CancellationToken,
     output: &Output,
+    several: &mut bool,
 ) -> Result<CardDescription, EncoderError> {
     let mut complained = false;
     loop {
-        match encoder.poll(cancel).await? {
+        let poll = encoder.poll(cancel).await?;
+        *several = poll == Poll::Several;
+        match poll {
             Poll::Card(card) => return Ok(card),
             Poll::Several if !complained => {
                 output.complain("more than one card lies there: leave one");

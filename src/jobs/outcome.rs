@@ -13,7 +13,27 @@ use super::{
     job::Job,
 };
 
-const LIFT: &str = "lift the card and put down another, or the same one again";
+/// What stands between a waiting job and a card that lies there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum InTheWay {
+    /// The card was written just before.
+    WrittenCard,
+    /// There is more than one.
+    SeveralCards,
+}
+
+impl InTheWay {
+    fn advice(self) -> &'static str {
+        match self {
+            Self::WrittenCard => {
+                "the card that lies on the encoder was written just before: lift the card and put down another, or the same one again"
+            }
+            Self::SeveralCards => {
+                "more than one card lies on the encoder: leave one card there and ask again"
+            }
+        }
+    }
+}
 
 /// What a job achieved.
 #[derive(Debug)]
@@ -80,19 +100,19 @@ pub(super) fn failure_of_unknown(job_id: JobId, sequence: u64, error: JobError) 
     }
 }
 
-pub(super) fn expired(must_lift: bool) -> JobError {
+pub(super) fn expired(in_the_way: Option<InTheWay>) -> JobError {
     let code = ErrorCode::ActionAttemptExpired;
-    if must_lift {
-        return untouched(code, format!("the attempt's time is over: {LIFT}"));
+    if let Some(obstacle) = in_the_way {
+        let message = format!("the attempt's time is over; {}", obstacle.advice());
+        return untouched(code, message);
     }
     untouched(code, "the attempt's time is over; ask again")
 }
 
-pub(super) fn no_card(wait: Duration, must_lift: bool) -> JobError {
+pub(super) fn no_card(wait: Duration, in_the_way: Option<InTheWay>) -> JobError {
     let code = ErrorCode::NoCardOnEncoder;
-    if must_lift {
-        let message = format!("the card that lies on the encoder was written just before: {LIFT}");
-        return untouched(code, message);
+    if let Some(obstacle) = in_the_way {
+        return untouched(code, obstacle.advice());
     }
     let seconds = wait.as_secs_f32();
     let message =

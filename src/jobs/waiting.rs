@@ -10,7 +10,7 @@ use super::{
     action::{AfterPersist, Now},
     job::{Front, Job, Phase},
     machine::Jobs,
-    outcome,
+    outcome::{self, InTheWay},
     presence::Standing,
     session::Session,
 };
@@ -146,7 +146,7 @@ impl Jobs {
         if self.job_wakes_at(job).is_none_or(|at| at > now.at) {
             return;
         }
-        let must_lift = self.is_head(job) && self.standing(job) == Standing::MustLift;
+        let in_the_way = self.in_the_way(job);
         let gone = self
             .encoders
             .get(job.encoder.0)
@@ -154,14 +154,25 @@ impl Jobs {
         let error = if matches!(job.phase, Phase::Looking(_)) {
             outcome::not_verified("the card was not there to be compared, or could not be read")
         } else if job.deadline <= now.at {
-            outcome::expired(must_lift)
+            outcome::expired(in_the_way)
         } else if let Some(encoder) = gone {
             outcome::encoder_gone(encoder)
         } else {
-            outcome::no_card(job.facts.card_wait, must_lift)
+            outcome::no_card(job.facts.card_wait, in_the_way)
         };
         self.give_up_operation(job_id);
         self.fail(job_id, error);
+    }
+
+    fn in_the_way(&self, job: &Job) -> Option<InTheWay> {
+        if !self.is_head(job) {
+            return None;
+        }
+        match self.standing(job) {
+            Standing::MustLift => Some(InTheWay::WrittenCard),
+            Standing::Several => Some(InTheWay::SeveralCards),
+            Standing::Unseen | Standing::Empty | Standing::GoOnWaiting | Standing::Takes(_) => None,
+        }
     }
 
     /// Takes the card that lies there, or says why not.

@@ -164,7 +164,7 @@ impl Jobs {
     fn prepare(&mut self, now: Now, job_id: JobId, front: Front, image: CardImage) {
         let estimate = write_estimate(&image);
         if self.ends_too_late(now, job_id, estimate) {
-            return self.fail(job_id, outcome::expired(false));
+            return self.fail(job_id, outcome::expired(None));
         }
         self.set_phase(job_id, Phase::Preparing { front, estimate });
         self.operate(job_id, front, CardOperation::Prepare(image));
@@ -231,7 +231,7 @@ impl Jobs {
             self.command(id, EncoderCommand::Abort { job_id });
         } else if too_late {
             self.command(id, EncoderCommand::Abort { job_id });
-            self.fail(job_id, outcome::expired(false));
+            self.fail(job_id, outcome::expired(None));
         } else {
             job.phase = Phase::Settling;
             let started = Record::Started {
