@@ -124,6 +124,16 @@ async fn settings_that_cannot_be_used_end_with_2() {
             "did you mean `encoder`?",
         ),
         (
+            sound.replace("state_dir = \"state\"", "state_dir = 7"),
+            "`state_dir`: expected the path of a directory",
+        ),
+        (
+            sound.replace("[[encoder]]", "[[encoder]]\nbaud = \"fast\""),
+            "`encoder[0].baud`: expected a whole number",
+        ),
+        (sound.replace("[log]", "[log"), "expected TOML"),
+        (String::new(), "`state_dir`: missing"),
+        (
             sound.replace("token = \"agent-token\"", ""),
             "`coordinator.token_file`: missing",
         ),
@@ -154,7 +164,7 @@ async fn check_prints_findings_or_ok() {
     assert_eq!(code, Some(1));
     assert_eq!(
         output,
-        "encoder \"Front Desk\": port /dev/no-such-port: no such port; is the encoder plugged in? `encoder-agent devices` lists what is there\n"
+        "encoder \"Front Desk\": port /dev/no-such-port: no such port; plug the encoder in, or correct `port` in the configuration\n"
     );
     let sound = Desk::new(Path::new("/dev/null"), "").await;
     assert_eq!(

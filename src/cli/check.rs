@@ -115,8 +115,7 @@ fn port_finding(encoder: &EncoderSettings) -> Option<String> {
     let port = encoder.port.display();
     let problem = port_problem(&encoder.port)?;
     let remedy = if problem.kind() == io::ErrorKind::NotFound {
-        "no such port; is the encoder plugged in? `encoder-agent devices` lists what is there"
-            .to_owned()
+        "no such port; plug the encoder in, or correct `port` in the configuration".to_owned()
     } else if problem.kind() == io::ErrorKind::PermissionDenied {
         "not permitted; add the user that the agent runs as to the group that owns the port (often dialout)"
             .to_owned()
@@ -262,7 +261,7 @@ mod tests {
         assert_eq!(
             bench.findings(&encoder("Two", "none")),
             [format!(
-                "encoder \"Two\": port {}: no such port; is the encoder plugged in? `encoder-agent devices` lists what is there",
+                "encoder \"Two\": port {}: no such port; plug the encoder in, or correct `port` in the configuration",
                 bench.path("none")
             )]
         );

@@ -321,7 +321,7 @@ impl Machine {
             ByeReason::Retired => (
                 self.backoff.after_refusal(),
                 NoticeLevel::Error,
-                "this agent was retired; pair it anew, or stop and disable the service",
+                "this agent was retired; put a new token into `token` or `token_file`, or stop and disable the service",
             ),
             ByeReason::Restart => (
                 self.backoff.after_restart(),

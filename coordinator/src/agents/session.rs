@@ -144,6 +144,7 @@ impl Conversation {
     }
 
     async fn end(&mut self, reason: &str) -> Result<(), &'static str> {
+        tracing::warn!(agent = ?self.agent, reason, "what an agent sent is no message of the protocol; compare the versions");
         say_bye(&mut self.socket, protocol_error(reason.to_owned())).await;
         Err("the agent broke the protocol")
     }

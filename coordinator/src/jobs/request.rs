@@ -135,8 +135,8 @@ impl Book {
             return Some(fail(
                 ErrorCode::UncategorizedError,
                 format!(
-                    "the service was restored from a backup and has not yet heard every agent; connect these, or retire \
-                     those that never come back: {}",
+                    "the service was restored from a backup and has not yet heard every agent; connect these, or \
+                     make a new credential, which goes onto a card at once: {}",
                     awaited.join(", ")
                 ),
             ));
@@ -277,7 +277,9 @@ fn obstacle_of_abilities(
     let name = encoder.name();
     let message = match request.credential {
         _ if !encoder.adopted => {
-            format!("the encoder \"{name}\" is not adopted; adopt it first")
+            format!(
+                "the encoder \"{name}\" is not adopted by this access system, so it takes no jobs; use another encoder"
+            )
         }
         Some(_) if abilities.makes_keys => format!(
             "the encoder \"{name}\" makes keys itself and takes no card images, which is what this access system makes"
