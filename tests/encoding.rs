@@ -11,259 +11,17 @@ mod desk;
 
 use std::time::Duration;
 
-use desk::{AgentProcess, Desk, Line};
-use encoder_agent::emulation::{EmulationOptions, PtyEncoder};
+use desk::setting::{
+    CARD, INSTANT, OTHER_CARD, REAL, Setting, finished, image, image_blocks, transport_key, write,
+};
 use encoder_protocols::{
-    card::{
-        BlockImage, CandidateKey, CardContents, CardImage, ClassicImage, ClassicKey, ClassicRead,
-        KeySlot, ReadPlan, SectorImage, SectorRead, virtual_card::CardKind,
-    },
-    pn532::emulator::Pace,
+    card::{CardContents, ClassicRead, ReadPlan, SectorRead, virtual_card::CardKind},
     wire::{
-        AgentMessage, CardPlan, CardPresented, EncoderKey, EncoderState, ErrorCode, Job,
-        JobFinished, JobId, JobKind, OpenJobState, Outcome, Plan, Progress, ServiceMessage,
-        Touched,
+        AgentMessage, EncoderState, ErrorCode, JobKind, OpenJobState, Outcome, Plan, Progress,
+        ServiceMessage, Touched,
     },
 };
 use rustix::process::Signal;
-use uuid::Uuid;
-
-const CARD: &str = "04a1b2c3";
-const OTHER_CARD: &str = "11223344";
-
-/// Everything at once, as far as the chip goes.
-const INSTANT: Pace = Pace::INSTANT;
-
-/// As long as the real one takes.
-const REAL: Pace = Pace {
-    wire: true,
-    rf: true,
-};
-const TRANSPORT_KEY: [u8; 6] = [0xff; 6];
-
-/// An emulated encoder whose cards are named by their UIDs.
-struct Bench(PtyEncoder);
-
-impl Bench {
-    fn new(directory: &std::path::Path, pace: Pace) -> Self {
-        let link = Some(directory.join("encoder"));
-        Self(PtyEncoder::start(&EmulationOptions { link, pace }).unwrap())
-    }
-
-    /// Puts a card down; one that was there before is the same card.
-    fn place(&self, uid: &str) {
-        self.place_kind(CardKind::Classic1k, uid);
-    }
-
-    fn place_kind(&self, kind: CardKind, uid: &str) {
-        if self.0.place(uid).is_err() {
-            self.0
-                .create(uid, kind, Some(uid.parse().unwrap()))
-                .unwrap();
-            self.0.place(uid).unwrap();
-        }
-    }
-
-    fn lift_all(&self) {
-        self.0.remove().unwrap();
-    }
-
-    /// The bytes of a block of a Classic card.
-    fn block(&self, uid: &str, block: usize) -> [u8; 16] {
-        let memory = self.0.memory(Some(uid)).unwrap();
-        memory[block * 16..block * 16 + 16].try_into().unwrap()
-    }
-
-    fn writes(&self, uid: &str) -> u64 {
-        self.0.writes(Some(uid)).unwrap()
-    }
-}
-
-/// A desk with an emulated encoder, and the running agent in an open session.
-struct Setting {
-    _ports: tempfile::TempDir,
-    bench: Bench,
-    desk: Desk,
-    agent: AgentProcess,
-    line: Line,
-    key: EncoderKey,
-}
-
-impl Setting {
-    async fn new(pace: Pace) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let bench = Bench::new(directory.path(), pace);
-        let port = directory.path().join("encoder");
-        let desk = Desk::new(&port, "poll_interval_ms = 50\nsimulated = true").await;
-        let agent = desk.run();
-        let (line, _) = desk.welcomed(0).await;
-        let key = EncoderKey(format!("port:{}", port.display()));
-        let mut setting = Self {
-            _ports: directory,
-            bench,
-            desk,
-            agent,
-            line,
-            key,
-        };
-        setting.encoder_is(EncoderState::Ready).await;
-        setting
-    }
-
-    async fn encoder_is(&mut self, wanted: EncoderState) {
-        self.line
-            .hear_some(|message| {
-                let AgentMessage::Inventory { encoders, .. } = message else {
-                    return None;
-                };
-                (encoders[0].state == wanted).then_some(())
-            })
-            .await;
-    }
-
-    fn job(&self, kind: JobKind, card_wait: Duration) -> Job {
-        let now = "2026-11-21T12:00:00Z".parse().unwrap();
-        Job {
-            job_id: JobId(Uuid::now_v7()),
-            encoder_key: self.key.clone(),
-            kind,
-            credential_id: (kind == JobKind::Encode).then(Uuid::new_v4),
-            created_at: now,
-            deadline: now + jiff::SignedDuration::from_secs(60),
-            server_time: now,
-            card_wait_ms: u64::try_from(card_wait.as_millis()).unwrap(),
-            content: None,
-        }
-    }
-
-    async fn offer(&mut self, job: &Job) {
-        self.line.say(&ServiceMessage::Job(job.clone())).await;
-        let accepted = AgentMessage::JobAccepted { job_id: job.job_id };
-        self.line
-            .hear_some(|message| (message == accepted).then_some(()))
-            .await;
-    }
-
-    async fn encode(&mut self) -> Job {
-        let job = self.job(JobKind::Encode, Duration::from_secs(20));
-        self.offer(&job).await;
-        job
-    }
-
-    async fn presented(&mut self, job: &Job) -> CardPresented {
-        let id = job.job_id;
-        self.line
-            .hear_some(|message| {
-                let AgentMessage::CardPresented(presented) = message else {
-                    return None;
-                };
-                (presented.job_id == id).then_some(presented)
-            })
-            .await
-    }
-
-    async fn plan(&mut self, presented: &CardPresented, plan: Plan) {
-        self.line
-            .say(&ServiceMessage::CardPlan(CardPlan {
-                job_id: presented.job_id,
-                n: presented.n,
-                uid: presented.card.uid,
-                plan,
-            }))
-            .await;
-    }
-
-    async fn progress(&mut self, job: &Job, wanted: impl Fn(&Progress) -> bool) {
-        let id = job.job_id;
-        self.line
-            .hear_some(|message| {
-                let AgentMessage::JobProgress { job_id, progress } = message else {
-                    return None;
-                };
-                (job_id == id && wanted(&progress)).then_some(())
-            })
-            .await;
-    }
-
-    async fn acknowledge(&mut self, finished: &JobFinished) {
-        let sequence = finished.sequence;
-        self.line
-            .say(&ServiceMessage::FinishedAck { sequence })
-            .await;
-    }
-
-    /// Writes `fill` onto the card that lies there, and acknowledges the outcome.
-    async fn encode_all(&mut self, fill: u8) -> JobFinished {
-        let job = self.encode().await;
-        let presented = self.presented(&job).await;
-        self.plan(&presented, write(fill)).await;
-        let finished = finished(&mut self.line).await;
-        self.acknowledge(&finished).await;
-        finished
-    }
-
-    /// The agent's next session, after this one has ended.
-    async fn welcome_again(&mut self) -> encoder_protocols::wire::Hello {
-        self.line.hang_up().await;
-        let (line, hello) = self.desk.welcomed(0).await;
-        self.line = line;
-        hello
-    }
-
-    async fn stop(mut self) {
-        self.agent.terminate();
-        assert_eq!(
-            self.agent.end().await.code(),
-            Some(0),
-            "{}",
-            self.agent.log()
-        );
-    }
-}
-
-async fn finished(line: &mut Line) -> JobFinished {
-    line.hear_some(|message| {
-        let AgentMessage::JobFinished(finished) = message else {
-            return None;
-        };
-        Some(finished)
-    })
-    .await
-}
-
-fn transport_key() -> Vec<CandidateKey> {
-    vec![CandidateKey {
-        slot: KeySlot::A,
-        key: ClassicKey(TRANSPORT_KEY),
-    }]
-}
-
-/// Sectors 1 to 15, every data block full of one byte.
-fn image(fill: u8) -> CardImage {
-    let sector = |sector| SectorImage {
-        sector,
-        keys: transport_key(),
-        blocks: (0..3)
-            .map(|block| BlockImage {
-                block,
-                data: [fill; 16],
-            })
-            .collect(),
-        trailer: None,
-    };
-    CardImage::MifareClassic(ClassicImage {
-        sectors: (1..=15).map(sector).collect(),
-    })
-}
-
-fn write(fill: u8) -> Plan {
-    Plan::Write { image: image(fill) }
-}
-
-/// The data blocks of [`image`].
-fn image_blocks() -> impl Iterator<Item = usize> {
-    (4..64).filter(|block| block % 4 != 3)
-}
 
 #[tokio::test]
 async fn an_encode_writes_the_image_and_a_scan_reads_it_back() {
@@ -521,6 +279,7 @@ async fn a_card_lifted_in_the_middle_of_the_write_is_told_and_takes_no_other_car
             matches!(progress, Progress::Writing { .. })
         })
         .await;
+    setting.bench.is_written(CARD).await;
     setting.bench.lift_all();
     setting.bench.place(OTHER_CARD);
     let ended = finished(&mut setting.line).await;
@@ -539,8 +298,7 @@ async fn two_cards_at_once_wait_until_one_is_lifted() {
     setting
         .progress(&job, |progress| *progress == Progress::SeveralCards)
         .await;
-    setting.bench.lift_all();
-    setting.bench.place(OTHER_CARD);
+    setting.bench.lift(CARD);
     let presented = setting.presented(&job).await;
     assert_eq!(presented.card.uid.unwrap().to_string(), OTHER_CARD);
     setting.plan(&presented, write(6)).await;

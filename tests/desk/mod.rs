@@ -9,6 +9,8 @@
     reason = "test support: a failure is a panic, and the library's upgrade callback has its shape"
 )]
 
+pub(crate) mod setting;
+
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
@@ -163,8 +165,16 @@ pub(crate) struct Line {
 
 impl Line {
     pub(crate) async fn say(&mut self, message: &ServiceMessage) {
-        let frame = Message::text(message.encode());
+        self.say_frame(Message::text(message.encode())).await;
+    }
+
+    pub(crate) async fn say_frame(&mut self, frame: Message) {
         soon("sending", self.stream.send(frame)).await.unwrap();
+    }
+
+    /// Waits until the agent has ended the session.
+    pub(crate) async fn hear_end(&mut self) {
+        while !matches!(self.hear_frame().await, None | Some(Message::Close(_))) {}
     }
 
     /// The agent's next message; panics when the session ends instead.
@@ -185,23 +195,29 @@ impl Line {
         &mut self,
         mut pick: impl FnMut(AgentMessage) -> Option<T>,
     ) -> T {
-        loop {
-            let message = self.hear().await;
-            if let Some(picked) = pick(message) {
-                return picked;
+        let picked = async {
+            loop {
+                let message = self.hear().await;
+                if let Some(picked) = pick(message) {
+                    return picked;
+                }
             }
-        }
+        };
+        soon("the message", picked).await
     }
 
     /// The next frame that is not part of the heartbeat; none at the end.
     pub(crate) async fn hear_frame(&mut self) -> Option<Message> {
-        loop {
-            match soon("a frame", self.stream.next()).await {
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                Some(Ok(frame)) => return Some(frame),
-                Some(Err(_)) | None => return None,
+        let heard = async {
+            loop {
+                match self.stream.next().await {
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    Some(Ok(frame)) => return Some(frame),
+                    Some(Err(_)) | None => return None,
+                }
             }
-        }
+        };
+        soon("a frame", heard).await
     }
 }
 
