@@ -151,6 +151,11 @@ async fn settings_that_cannot_be_used_end_with_2() {
             assert!(said.contains(expected), "{said}");
         }
     }
+    std::fs::write(&file, "").unwrap();
+    let (_, output, _) = desk.output("check");
+    for missing in ["`state_dir`", "`coordinator`", "`encoder`"] {
+        assert!(output.contains(missing), "{output}");
+    }
     std::fs::remove_file(&file).unwrap();
     let (code, _, errors) = desk.output("run");
     assert_eq!(code, Some(2));

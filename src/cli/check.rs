@@ -8,7 +8,7 @@ use std::{
 
 use super::{Exit, Output, SettingsArgs};
 use crate::{
-    config::{CoordinatorSettings, Settings, TokenSetting, parse_token},
+    config::{ConfigError, CoordinatorSettings, Settings, TokenSetting, parse_token},
     encoder::EncoderSettings,
 };
 
@@ -28,8 +28,9 @@ pub(super) fn check(args: &Args, output: &Output) -> Exit {
             return Exit::Unusable;
         }
     };
-    if let Err(error) = required(&settings) {
-        output.line(error);
+    let missing = missing(&settings);
+    if !missing.is_empty() {
+        missing.iter().for_each(|error| output.line(error));
         return Exit::Unusable;
     }
     let findings = findings(&settings);
@@ -44,11 +45,16 @@ pub(super) fn check(args: &Args, output: &Output) -> Exit {
     }
 }
 
-fn required(settings: &Settings) -> Result<(), crate::config::ConfigError> {
-    settings.require_state_dir()?;
-    settings.require_coordinator()?;
-    settings.require_encoders()?;
-    Ok(())
+/// What `run` cannot do without and the settings lack.
+fn missing(settings: &Settings) -> Vec<ConfigError> {
+    [
+        settings.require_state_dir().err(),
+        settings.require_coordinator().err(),
+        settings.require_encoders().err(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn findings(settings: &Settings) -> Vec<String> {
@@ -205,7 +211,7 @@ mod tests {
                 ..Layers::default()
             };
             let settings = Settings::parse(&text, &layers).unwrap();
-            required(&settings).unwrap();
+            assert_eq!(missing(&settings), []);
             findings(&settings)
         }
     }
