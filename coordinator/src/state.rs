@@ -35,6 +35,11 @@ impl Default for StopSignal {
 }
 
 impl StopSignal {
+    /// Whether stopping was asked for.
+    pub fn is_stopped(&self) -> bool {
+        *self.0.borrow()
+    }
+
     /// Asks everything to stop.
     pub fn stop(&self) {
         self.0.send_replace(true);

@@ -72,8 +72,11 @@ impl Refused {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        if let Self::Store(error) = &self {
-            tracing::error!(%error, "an agent could not be let in");
+        match &self {
+            Self::Store(error) => tracing::error!(%error, "an agent could not be let in"),
+            Self::NoToken | Self::WrongToken | Self::NoUpgrade(_) | Self::OtherProtocol(_) => {
+                tracing::info!(reason = %self, "an agent was not let in");
+            }
         }
         let body = json!({
             "error": {

@@ -71,7 +71,10 @@ pub(super) async fn run(state: AppState, agent: AgentRow, mut socket: WebSocket)
     };
     let end = conversation.run().await;
     tracing::info!(agent = %agent.name, %session, reason = end, "an agent's session has ended");
-    conversation.state.desk.lost(id, session).await;
+    // A stopping service closes its store; the next one begins without sessions anyway.
+    if !conversation.state.stop.is_stopped() {
+        conversation.state.desk.lost(id, session).await;
+    }
 }
 
 struct Conversation {
