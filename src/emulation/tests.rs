@@ -307,7 +307,9 @@ fn paced_bytes_take_at_least_their_time_at_the_rate_that_the_host_sets() {
         }
         let took = clock.now().since(before);
         let floor = Duration::from_secs_f64(20.0 * f64::from(bytes - 5) * 10.0 / f64::from(baud));
-        assert!(took >= floor, "{took:?} at {baud}");
+        // What the line itself was late by is made up for with the next bytes.
+        let made_up = Duration::from_millis(5);
+        assert!(took >= floor.saturating_sub(made_up), "{took:?} at {baud}");
         assert!(took < PATIENCE, "{took:?}");
     }
 }
