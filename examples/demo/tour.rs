@@ -8,8 +8,10 @@ use std::{
     time::Duration,
 };
 
+use encoder_agent::platform::StopSignals;
 use encoder_protocols::card::virtual_card::CardKind;
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 use crate::desk::Desk;
 
@@ -106,10 +108,32 @@ fn keep_running(desk: &Desk, api: &Api) -> Fallible<()> {
     println!(
         "Type `remove` to take the card away, `place classic-1k` to put a new one down, `help` for more, `quit` to end."
     );
-    for line in io::stdin().lock().lines() {
-        match line?.trim() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(until_quit(desk))
+}
+
+/// Carries out lines of standard input until `quit` or a signal. The end of standard input ends nothing, so that the demo
+/// can run in the background.
+async fn until_quit(desk: &Desk) -> Fallible<()> {
+    let mut signals = StopSignals::listen()?;
+    let (typed, mut lines) = mpsc::channel(1);
+    std::thread::spawn(move || {
+        for line in io::stdin().lock().lines().map_while(Result::ok) {
+            if typed.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    });
+    loop {
+        let line: String = tokio::select! {
+            () = signals.next() => return Ok(()),
+            Some(line) = lines.recv() => line,
+        };
+        match line.trim() {
             "" => {}
-            "quit" => break,
+            "quit" => return Ok(()),
             "help" => println!("{}", encoder_agent::emulation::HELP),
             command => match desk.encoder.command(command) {
                 Ok(answer) => println!("ok {answer}"),
@@ -117,7 +141,6 @@ fn keep_running(desk: &Desk, api: &Api) -> Fallible<()> {
             },
         }
     }
-    Ok(())
 }
 
 /// The HTTP API with a key to it.
