@@ -106,6 +106,7 @@ impl Jobs {
             n: front.n,
             card: front.card,
         }));
+        self.tell(job_id, Progress::CardPresented);
     }
 
     /// The presentation could not be made durable: the next poll tries again.
