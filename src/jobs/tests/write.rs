@@ -45,6 +45,18 @@ fn an_encode_goes_from_its_offer_to_a_tombstone() {
 }
 
 #[test]
+fn people_are_told_each_time_a_card_is_seen() {
+    let mut bench = Bench::new();
+    bench.encode(1, 1);
+    bench.put(1);
+    bench.poll(Poll::Empty);
+    bench.put(2);
+    let told = bench.progress();
+    let seen = told.iter().filter(|told| **told == Progress::CardPresented);
+    assert_eq!(seen.count(), 2, "{told:?}");
+}
+
+#[test]
 fn an_encode_costs_three_flushes_of_the_disk_until_its_outcome_goes_out() {
     let mut bench = Bench::new();
     bench.advance(Duration::from_secs(1));
