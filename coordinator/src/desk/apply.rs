@@ -22,6 +22,7 @@ pub(super) async fn apply(
 ) -> Result<(), StoreError> {
     match change {
         Change::AgentHeard(agent) => agents::heard(conn, agent).await,
+        Change::AgentRetired(agent) => agents::retire(conn, agent, now).await,
         Change::Audit(entry) => record_audit(conn, &entry).await,
         Change::DropHolds(job) => jobs::drop_holds(conn, job).await,
         Change::Issue(issue) => record_issue(conn, &issue, now).await,
@@ -29,6 +30,10 @@ pub(super) async fn apply(
         Change::PutOrphan(orphan) => {
             tracing::warn!(job = %orphan.job, agent = %orphan.agent, outcome = ?orphan.outcome, "an unknown job is kept");
             jobs::put_orphan(conn, &orphan).await
+        }
+        Change::ReleaseCredential(credential) => {
+            jobs::release(conn, credential).await?;
+            credentials::record_lost(conn, credential.0, now).await
         }
         Change::SaveAgent(agent) => agents::save(conn, &agent).await,
         Change::SaveEncoder(encoder, is_new) => save_encoder(conn, &encoder, is_new, now).await,
@@ -111,6 +116,7 @@ const fn encode_action(action: AuditAction) -> &'static str {
         AuditAction::Ended => "encode.ended",
         AuditAction::Outcome => "encode.outcome",
         AuditAction::Orphan => "encode.orphan",
+        AuditAction::Released => "encode.released",
         AuditAction::Requested => "encode.requested",
     }
 }
@@ -121,6 +127,7 @@ const fn scan_action(action: AuditAction) -> &'static str {
         AuditAction::Ended => "scan.ended",
         AuditAction::Outcome => "scan.outcome",
         AuditAction::Orphan => "scan.orphan",
+        AuditAction::Released => "scan.released",
         AuditAction::Requested => "scan.requested",
     }
 }

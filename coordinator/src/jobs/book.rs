@@ -129,6 +129,15 @@ impl Book {
             .map(|live| live.boot)
     }
 
+    /// Whether a restored store still has to hear from the job's agent what became of it after the copy was taken.
+    pub(crate) fn is_unheard(&self, job: &JobRecord) -> bool {
+        let restored = &self.restored;
+        let awaited = job
+            .agent
+            .is_some_and(|agent| restored.awaited.contains(&agent));
+        awaited && job.created_at <= restored.until
+    }
+
     /// Another job of this credential that may still write.
     pub(crate) fn open_job_of(
         &self,

@@ -27,6 +27,8 @@ pub struct Decision {
 pub enum Change {
     /// The agent has said `hello` and delivered everything: a restored store need not wait for it any more.
     AgentHeard(AgentId),
+    /// The operator retired the agent: its token opens nothing, and a restored store does not wait for it.
+    AgentRetired(AgentId),
     /// A line for the audit.
     Audit(AuditEntry),
     /// The holds of this job end.
@@ -37,6 +39,8 @@ pub enum Change {
     PutHold(Hold),
     /// An agent named a job that the store does not know.
     PutOrphan(Orphan),
+    /// The operator released the credential: none of its holds stands, and no card carries it.
+    ReleaseCredential(CredentialId),
     /// The agent's row.
     SaveAgent(AgentRecord),
     /// The encoder's row with its places; the flag says that it is new.
@@ -75,6 +79,8 @@ pub enum AuditAction {
     Outcome,
     /// An outcome of an unknown job was kept.
     Orphan,
+    /// The operator released the card that it held.
+    Released,
     /// It was asked for.
     Requested,
 }

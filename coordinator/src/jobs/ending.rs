@@ -40,7 +40,7 @@ impl Book {
             .jobs
             .values()
             .filter(|job| job.attempt.is_pending() && job.credential == Some(credential))
-            .map(|job| (job.id, job.binding.is_some()))
+            .map(|job| (job.id, job.is_bound()))
             .collect();
         for (id, bound) in open {
             let error = fail(
@@ -61,7 +61,7 @@ impl Book {
 
     /// When a pending attempt ends on its own, and as what.
     fn next_end(&self, job: &JobRecord) -> (Timestamp, JobError) {
-        if job.binding.is_some() {
+        if job.is_bound() {
             return (job.deadline + BOUND_GRACE, interrupted());
         }
         let away = job.agent.and_then(|agent| self.agents.get(&agent));

@@ -136,7 +136,8 @@ impl Book {
     }
 
     /// What the agent does not list any more is not there.
-    fn unlist(
+    /// Notes that the agent lists none of its encoders but those seen.
+    pub(crate) fn unlist(
         &mut self,
         now: Timestamp,
         agent: AgentId,

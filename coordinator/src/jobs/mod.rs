@@ -14,6 +14,7 @@ mod effect;
 mod ending;
 mod ids;
 mod inventory;
+mod operator;
 mod outcome;
 mod presented;
 mod record;
@@ -27,6 +28,7 @@ mod tests;
 pub use book::Book;
 pub use effect::{AuditAction, AuditEntry, Change, Decision, Delivery, Issue, Violation};
 pub use ids::{AgentId, BootId, CredentialId, EncoderId, SessionId, SystemId};
+pub use operator::NotReleased;
 pub use presented::Refusal;
 pub use record::{
     AgentRecord, Attempt, Binding, EncoderRecord, Hold, HoldState, JobRecord, Orphan, Place,

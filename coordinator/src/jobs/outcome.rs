@@ -64,7 +64,7 @@ impl Book {
         let id = refused.job_id;
         let open = self
             .owned_job(agent, id)?
-            .is_some_and(|job| job.binding.is_none() && job.outcome.is_none());
+            .is_some_and(|job| !job.is_bound() && job.outcome.is_none());
         if !open {
             return Ok(out);
         }
@@ -80,6 +80,7 @@ impl Book {
 
     /// Ends the attempt with an error, if it still waits.
     pub(crate) fn end(&mut self, now: Timestamp, job: JobId, error: JobError, out: &mut Decision) {
+        let unheard = self.jobs.get(&job).is_some_and(|job| self.is_unheard(job));
         let Some(job) = self.jobs.get_mut(&job) else {
             return;
         };
@@ -87,6 +88,8 @@ impl Book {
             return;
         }
         job.attempt = Attempt::Error(error);
+        // What the copy does not tell of it, its agent may: until then its credential goes nowhere.
+        job.awaited |= unheard && !job.is_bound();
         let uid = job.binding.as_ref().and_then(|binding| binding.uid);
         out.audit(now, AuditAction::Ended, job, uid, end_name(&job.attempt));
         out.save(job);
@@ -340,7 +343,11 @@ fn issue_of(
     }
 }
 
-fn audit_of_orphan(at: Timestamp, system: Option<SystemId>, orphan: &Orphan) -> AuditEntry {
+pub(crate) fn audit_of_orphan(
+    at: Timestamp,
+    system: Option<SystemId>,
+    orphan: &Orphan,
+) -> AuditEntry {
     AuditEntry {
         at,
         action: AuditAction::Orphan,

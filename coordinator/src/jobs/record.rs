@@ -119,8 +119,13 @@ pub struct JobRecord {
 impl JobRecord {
     /// Whether only a message that names it could change anything about it.
     pub fn is_settled(&self) -> bool {
-        let answered = self.outcome.is_some() || self.binding.is_none();
+        let answered = self.outcome.is_some() || !self.is_bound();
         !self.attempt.is_pending() && !self.awaited && answered
+    }
+
+    /// Whether it may have changed a card: it was bound to one, or its agent says that it has started on one.
+    pub fn is_bound(&self) -> bool {
+        self.binding.is_some() || self.pinned
     }
 }
 
@@ -200,6 +205,8 @@ pub struct AgentRecord {
     pub session: Option<Session>,
     /// Since when it has none; after a start of the coordinator, since that start.
     pub away_since: Timestamp,
+    /// The operator said that it never comes back.
+    pub retired: bool,
 }
 
 /// Where an encoder is, or was.

@@ -203,7 +203,7 @@ impl Book {
         obstacle_of_abilities(request, encoder, place)
     }
 
-    fn agent_name(&self, agent: AgentId) -> &str {
+    pub(crate) fn agent_name(&self, agent: AgentId) -> &str {
         self.agents
             .get(&agent)
             .map_or("unknown", |agent| agent.name.as_str())

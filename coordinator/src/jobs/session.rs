@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{
-    AgentId, Attempt, Book, BootId, Change, CredentialId, Decision, Hold, HoldState, JobRecord,
-    Orphan, Session, SessionId, Violation,
+    AgentId, Attempt, Book, BootId, Change, CredentialId, Decision, Delivery, Hold, HoldState,
+    JobRecord, Orphan, Session, SessionId, Violation, operator::retired,
 };
 
 /// What `welcome` says besides what the book knows.
@@ -45,6 +45,10 @@ impl Book {
         let Some(record) = self.agents.get_mut(&agent) else {
             return Ok(out);
         };
+        if record.retired {
+            out.messages.push(Delivery::End(session, retired()));
+            return Ok(out);
+        }
         record.own_id = Some(hello.agent_id);
         record.session = Some(Session {
             id: session,
@@ -169,8 +173,9 @@ impl Book {
         );
     }
 
-    /// When every outcome that the agent announced is here: a restored store has heard it (rule 9), and what a former
-    /// process was bound to and this one does not know has ended as `unknown` (rule 6).
+    /// When every outcome that the agent announced is here: a restored store has heard it (rule 9), what a former
+    /// process was bound to and this one does not know has ended as `unknown` (rule 6), and nothing else that it does not
+    /// know is waited for.
     pub(crate) fn caught_up(&mut self, now: Timestamp, agent: AgentId, out: &mut Decision) {
         let Some(record) = self.agents.get(&agent) else {
             return;
@@ -193,16 +198,25 @@ impl Book {
                 job.agent == Some(agent)
                     && job.outcome.is_none()
                     && !session.listed.contains(&job.id)
+                    && job.is_bound()
                     && job
                         .binding
                         .as_ref()
-                        .is_some_and(|binding| binding.boot != session.boot)
+                        .is_none_or(|binding| binding.boot != session.boot)
             })
             .map(|job| job.id)
             .collect();
         for job in forgotten {
             self.forgotten(now, job, out);
         }
+        let unknown = |job| !session.listed.contains(&job);
+        for job in self.jobs.values_mut() {
+            if job.agent == Some(agent) && job.awaited && unknown(job.id) {
+                job.awaited = false;
+                out.save(job);
+            }
+        }
+        self.end_orphans(now, agent, unknown, out);
     }
 
     fn check_listed(&self, agent: AgentId, open_jobs: &[OpenJob]) -> Result<(), Violation> {
@@ -320,7 +334,7 @@ impl Book {
             .filter(|job| {
                 job.agent == Some(agent)
                     && job.attempt.is_pending()
-                    && job.binding.is_none()
+                    && !job.is_bound()
                     && job.outcome.is_none()
                     && now < job.deadline
                     && !session.listed.contains(&job.id)
@@ -354,17 +368,8 @@ impl Book {
         job.awaited = false;
         let job = job.clone();
         out.save(&job);
-        let uid = job.binding.as_ref().and_then(|binding| binding.uid);
-        if let (JobKind::Encode, Some(credential)) = (job.kind, job.credential) {
-            self.put_hold(
-                Hold {
-                    job: id,
-                    credential,
-                    uid,
-                    state: HoldState::Unknown,
-                },
-                out,
-            );
+        if job.kind == JobKind::Encode {
+            self.hold_for_good(&job, out);
         }
     }
 }

@@ -31,6 +31,8 @@ pub struct AgentRow {
     pub created_at: Timestamp,
     /// Since when its token opens nothing.
     pub revoked_at: Option<Timestamp>,
+    /// Since when it never comes back, by the operator's word.
+    pub retired_at: Option<Timestamp>,
 }
 
 impl AgentRow {
@@ -44,6 +46,7 @@ impl AgentRow {
             last_sequence: self.last_sequence,
             session: None,
             away_since,
+            retired: self.retired_at.is_some(),
         }
     }
 }
@@ -59,6 +62,7 @@ impl FromRow<'_, SqliteRow> for AgentRow {
             last_sequence: columns::number(row, "last_sequence")?,
             created_at: columns::time(row, "created_ms")?,
             revoked_at: columns::optional_time(row, "revoked_ms")?,
+            retired_at: columns::optional_time(row, "retired_ms")?,
         })
     }
 }
@@ -83,6 +87,7 @@ pub async fn create(
         last_sequence: 0,
         created_at: now,
         revoked_at: None,
+        retired_at: None,
     };
     sqlx::query(
         "INSERT INTO agents (agent_id, acs_system_id, name, prefix, token_hash, created_ms) VALUES (?, ?, ?, ?, ?, ?)",
@@ -167,6 +172,25 @@ pub async fn revoke(
             .execute(conn)
             .await?;
     Ok(done.rows_affected() > 0)
+}
+
+/// Retires an agent: its token opens nothing from now on, and a restored store does not wait for it.
+///
+/// # Errors
+/// [`StoreError::Query`] when a statement fails.
+pub async fn retire(
+    conn: &mut SqliteConnection,
+    agent: AgentId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE agents SET revoked_ms = coalesce(revoked_ms, ?1), retired_ms = coalesce(retired_ms, ?1) WHERE agent_id = ?2",
+    )
+    .bind(now.as_millisecond())
+    .bind(agent.to_string())
+    .execute(&mut *conn)
+    .await?;
+    heard(conn, agent).await
 }
 
 /// Stores what a session has told of an agent.

@@ -366,6 +366,33 @@ pub async fn record_issued(
     Ok(Some(event_type))
 }
 
+/// Records that no card carries a credential any more, which is an event if one did.
+///
+/// # Errors
+/// [`StoreError::Query`] when a statement fails.
+pub async fn record_lost(
+    conn: &mut SqliteConnection,
+    acs_credential_id: Uuid,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM cards WHERE acs_credential_id = ?")
+        .bind(acs_credential_id.to_string())
+        .execute(&mut *conn)
+        .await?;
+    let credential = by_id(conn, acs_credential_id).await?;
+    let Some(issued) = credential.and_then(|credential| credential.issued) else {
+        return Ok(());
+    };
+    record_overwritten(
+        conn,
+        acs_credential_id,
+        issued.card_uid.as_deref(),
+        now,
+        now,
+    )
+    .await
+}
+
 /// The credential that a card of a system was last written with, as far as the store knows.
 ///
 /// # Errors

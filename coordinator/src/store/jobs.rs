@@ -142,6 +142,21 @@ pub async fn drop_holds(conn: &mut SqliteConnection, job: JobId) -> Result<(), S
     Ok(())
 }
 
+/// Ends every hold of a credential.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn release(
+    conn: &mut SqliteConnection,
+    credential: CredentialId,
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM holds WHERE acs_credential_id = ?")
+        .bind(credential.to_string())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Stores what an agent said of a job that the store does not know.
 ///
 /// # Errors

@@ -1,0 +1,49 @@
+//! Which encoders there are, and where.
+
+use super::*;
+
+#[test]
+fn an_encoder_with_a_chip_id_moves_with_its_jobs_left_behind() {
+    let mut world = World::new();
+    let chip = || description("usb-1", KeyScope::System);
+    let id = EncoderId(Uuid::from_u128(0xe9));
+    let session = world.session(ONE);
+    world
+        .book
+        .inventory(world.now, ONE, session, &[chip()], || id)
+        .unwrap();
+    let old = world.scan(id);
+    world.later(1);
+    let session = world.session(TWO);
+    world
+        .book
+        .inventory(world.now, TWO, session, &[chip()], || unreachable!())
+        .unwrap();
+    let new = world.scan(id);
+    assert_eq!(world.book.job(old).unwrap().agent, Some(ONE));
+    assert_eq!(world.book.job(new).unwrap().agent, Some(TWO));
+    world.disconnect(TWO);
+    let back = world.scan(id);
+    assert_eq!(world.book.job(back).unwrap().agent, Some(ONE));
+}
+
+#[test]
+fn an_inventory_that_only_changes_a_state_stores_nothing() {
+    let mut world = World::new();
+    let session = world.session(TWO);
+    let mut busy = description("desk", KeyScope::Agent);
+    busy.state = EncoderState::Busy;
+    let decision = world
+        .book
+        .inventory(world.now, TWO, session, &[busy.clone()], || unreachable!())
+        .unwrap();
+    assert_eq!(decision, Decision::default());
+    let twice = world.book.inventory(
+        world.now,
+        TWO,
+        session,
+        &[busy.clone(), busy],
+        || unreachable!(),
+    );
+    assert_eq!(twice, Err(Violation::DuplicateEncoder));
+}
