@@ -102,4 +102,6 @@ where
 #[cfg(test)]
 pub(crate) mod bench;
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 mod tests;
