@@ -10,6 +10,7 @@ mod protection;
 mod random;
 mod reader;
 mod record;
+mod tears;
 mod type2;
 
 use super::{

@@ -17,7 +17,7 @@ use crate::{
     wire::{ErrorCode, Touched},
 };
 
-const KINDS: [CardKind; 10] = [
+pub(super) const KINDS: [CardKind; 10] = [
     CardKind::ClassicMini,
     CardKind::Classic1k,
     CardKind::Classic4k,
@@ -30,7 +30,7 @@ const KINDS: [CardKind; 10] = [
     CardKind::Ntag216,
 ];
 
-fn site_key(version: u8) -> VersionedSiteKey {
+pub(super) fn site_key(version: u8) -> VersionedSiteKey {
     VersionedSiteKey {
         version,
         key: SiteKey::new([version; 32]),
@@ -48,7 +48,7 @@ fn record(entrance: u16) -> KeyRecord {
 }
 
 /// Without and with a password on cards that know passwords.
-fn layouts() -> [Layout; 2] {
+pub(super) fn layouts() -> [Layout; 2] {
     let protected = Layout {
         type2_password: Type2Password::ProtectWriting,
         ..Layout::default()
@@ -56,7 +56,12 @@ fn layouts() -> [Layout; 2] {
     [Layout::default(), protected]
 }
 
-fn image(layout: Layout, reader: &Reader, entrance: u16, keys: &[VersionedSiteKey]) -> CardImage {
+pub(super) fn image(
+    layout: Layout,
+    reader: &Reader,
+    entrance: u16,
+    keys: &[VersionedSiteKey],
+) -> CardImage {
     layout
         .image_for(&reader.description(), &record(entrance), keys)
         .unwrap()
@@ -85,7 +90,7 @@ fn reader(kind: CardKind, reports_naks_as_gone: bool) -> Reader {
 }
 
 /// A card that carries a record of site key 1, to be encoded with site key 2.
-fn used_card(kind: CardKind, layout: Layout, naks: bool) -> Reader {
+pub(super) fn used_card(kind: CardKind, layout: Layout, naks: bool) -> Reader {
     let mut reader = reader(kind, naks);
     let first = image(layout, &reader, 1, &[site_key(1)]);
     encode(&mut reader, &first).unwrap();

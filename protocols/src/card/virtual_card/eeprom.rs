@@ -13,6 +13,8 @@ pub enum TornState {
     New,
     /// The first half of the block or page as written, the rest as before.
     Mixed,
+    /// So many bytes of the block or page as written, the rest as before.
+    First(u8),
 }
 
 /// The power failed during a write.
@@ -75,6 +77,7 @@ impl Eeprom {
         let written = match torn {
             None | Some(TornState::New) => N,
             Some(TornState::Mixed) => N / 2,
+            Some(TornState::First(bytes)) => usize::from(bytes),
             Some(TornState::Old) => 0,
         };
         let places = self.bytes.chunks_exact_mut(N).nth(index).into_iter();
