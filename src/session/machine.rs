@@ -10,7 +10,10 @@ use std::{
 
 use encoder_protocols::{
     moment::Moment,
-    wire::{AgentMessage, Bye, ByeReason, DecodeError, ServiceMessage, Welcome, WireMessage},
+    wire::{
+        AgentMessage, Bye, ByeReason, DEAD_INTERVALS, DecodeError, MAX_HEARTBEAT, ServiceMessage,
+        Welcome, WireMessage,
+    },
 };
 
 use super::{
@@ -23,12 +26,8 @@ use super::{
 /// How long the coordinator may take for `welcome`.
 pub(super) const WELCOME_LIMIT: Duration = Duration::from_secs(10);
 
-/// The bounds of the heartbeat interval that `welcome` may set.
-const HEARTBEAT_BOUNDS: std::ops::RangeInclusive<Duration> =
-    Duration::from_millis(50)..=Duration::from_secs(300);
-
-/// Silence for this many heartbeat intervals is a dead link.
-const DEAD_INTERVALS: u32 = 2;
+/// The shortest heartbeat interval that `welcome` may set.
+const MIN_HEARTBEAT: Duration = Duration::from_millis(50);
 
 /// How many unknown message types are remembered, so that each is logged once.
 const MAX_REMEMBERED_TYPES: usize = 32;
@@ -285,8 +284,8 @@ impl Machine {
     }
 
     fn open(&mut self, now: Moment, welcome: Welcome) {
-        let interval = Duration::from_millis(welcome.heartbeat_ms)
-            .clamp(*HEARTBEAT_BOUNDS.start(), *HEARTBEAT_BOUNDS.end());
+        let interval =
+            Duration::from_millis(welcome.heartbeat_ms).clamp(MIN_HEARTBEAT, MAX_HEARTBEAT);
         self.state = State::Open(Heartbeat {
             opened: now,
             interval,

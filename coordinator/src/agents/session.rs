@@ -5,7 +5,10 @@ use std::time::Duration;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use encoder_protocols::{
     moment::Moment,
-    wire::{AgentMessage, Bye, ByeReason, DecodeError, Hello, ServiceMessage, WireMessage},
+    wire::{
+        AgentMessage, Bye, ByeReason, DEAD_INTERVALS, DecodeError, Hello, ServiceMessage,
+        WireMessage,
+    },
 };
 use tokio::sync::mpsc;
 
@@ -61,7 +64,7 @@ pub(super) async fn run(state: AppState, agent: AgentRow, mut socket: WebSocket)
     tracing::info!(agent = %agent.name, %session, %version, "an agent has connected");
     let heartbeat = state.desk.heartbeat();
     let mut conversation = Conversation {
-        heard_until: state.clock.now() + heartbeat * 2,
+        heard_until: state.clock.now() + heartbeat * DEAD_INTERVALS,
         state,
         agent: id,
         session,
@@ -99,7 +102,7 @@ impl Conversation {
             let silent = tokio::time::sleep_until(clock.instant(self.heard_until));
             tokio::select! {
                 frame = self.socket.recv() => {
-                    self.heard_until = clock.now() + self.heartbeat * 2;
+                    self.heard_until = clock.now() + self.heartbeat * DEAD_INTERVALS;
                     if let Err(end) = self.heard(heard(frame)).await {
                         return end;
                     }
@@ -179,7 +182,8 @@ impl Conversation {
 
     /// Writes one frame; false when that fails, or takes longer than a link may be silent.
     async fn put(&mut self, frame: Message) -> bool {
-        let sent = tokio::time::timeout(self.heartbeat * 2, self.socket.send(frame)).await;
+        let sent =
+            tokio::time::timeout(self.heartbeat * DEAD_INTERVALS, self.socket.send(frame)).await;
         matches!(sent, Ok(Ok(())))
     }
 }

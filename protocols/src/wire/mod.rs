@@ -17,6 +17,8 @@ pub use service::{
     Bye, ByeReason, CardPlan, EncoderSettings, Job, Plan, SecretText, ServiceMessage, Welcome,
 };
 
+use std::time::Duration;
+
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The websocket sub-protocol that both ends must agree on at the upgrade.
@@ -27,6 +29,12 @@ pub const SOCKET_PATH: &str = "/agents/socket";
 
 /// The largest message that either end sends or takes, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 256 * 1024;
+
+/// Silence for this many heartbeat intervals is a dead link, on either side.
+pub const DEAD_INTERVALS: u32 = 2;
+
+/// The longest heartbeat interval: with it a half-open link is found within 45 s.
+pub const MAX_HEARTBEAT: Duration = Duration::from_millis(22_500);
 
 /// How many accepted jobs may wait on one encoder, the one at the head not counted.
 pub const MAX_WAITING_JOBS: usize = 8;

@@ -387,14 +387,30 @@ fn silence_for_two_intervals_is_a_dead_link() {
 
 #[test]
 fn an_absurd_heartbeat_is_bounded() {
-    for (heartbeat_ms, expected) in [
-        (0, Duration::from_millis(50)),
-        (u64::MAX, Duration::from_secs(300)),
-    ] {
+    for (heartbeat_ms, expected) in [(0, Duration::from_millis(50)), (u64::MAX, MAX_HEARTBEAT)] {
         let mut bench = Bench::connected();
         bench.text(&welcome(heartbeat_ms));
         let until = bench.machine.poll_timeout().unwrap().since(bench.now);
         assert_eq!(until, expected);
+    }
+}
+
+#[test]
+fn a_half_open_link_is_found_within_45_seconds_whatever_the_welcome_says() {
+    for heartbeat_ms in [0, 15_000, 20_000, 60_000, u64::MAX] {
+        let mut bench = Bench::connected();
+        bench.text(&welcome(heartbeat_ms));
+        bench.actions();
+        let silent_since = bench.now;
+        let found = loop {
+            let wake = bench.machine.poll_timeout().unwrap();
+            bench.now = wake;
+            bench.machine.handle_timeout(wake);
+            if tells_disconnected(&bench.actions()) {
+                break wake.since(silent_since);
+            }
+        };
+        assert!(found <= Duration::from_secs(45), "{found:?}");
     }
 }
 

@@ -316,6 +316,23 @@ async fn silence_is_a_dead_link_and_pings_keep_it_alive() {
 }
 
 #[tokio::test]
+async fn a_half_open_link_is_found_within_45_seconds() {
+    let mut bench = Bench::new().await;
+    let (coordinator, _) = bench.open(600_000).await;
+    // The other end takes every byte and never answers; from here on the timers alone move time.
+    let mut line = coordinator.stream.into_inner();
+    tokio::time::pause();
+    let silent_since = tokio::time::Instant::now();
+    let mut heard = Vec::new();
+    line.read_to_end(&mut heard).await.unwrap();
+    let found = silent_since.elapsed();
+    assert!(!heard.is_empty(), "it never pinged");
+    assert!(found <= Duration::from_secs(45), "{found:?}");
+    let event = bench.events.recv().await;
+    assert!(matches!(event, Some(SessionEvent::Disconnected { .. })));
+}
+
+#[tokio::test]
 async fn our_pings_are_answered_while_nothing_else_happens() {
     let mut bench = Bench::new().await;
     let (mut coordinator, _) = bench.open(60_000).await;

@@ -11,6 +11,7 @@ use encoder_protocols::{
 };
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::Value;
+use tokio::io::AsyncReadExt as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use uuid::Uuid;
 
@@ -180,6 +181,21 @@ async fn a_silent_agent_is_dropped_after_two_heartbeats() {
     };
     assert_eq!(scan["error"]["type"], "bridge_disconnected");
     drop(agent);
+}
+
+#[tokio::test]
+async fn a_half_open_link_is_found_within_45_seconds() {
+    let site = Site::start().await;
+    let (agent, _) = site.desk("desk").await;
+    // The agent's end takes every byte and never answers; from here on the timers alone move time.
+    let mut line = agent.socket.into_inner();
+    tokio::time::pause();
+    let silent_since = tokio::time::Instant::now();
+    let mut heard = Vec::new();
+    line.read_to_end(&mut heard).await.unwrap();
+    let found = silent_since.elapsed();
+    assert!(!heard.is_empty(), "it never pinged");
+    assert!(found <= Duration::from_secs(45), "{found:?}");
 }
 
 #[tokio::test]
