@@ -94,7 +94,11 @@ pub(super) enum AfterPersist {
     /// A card is presented to the coordinator.
     Presented { job_id: JobId, front: Front },
     /// The prepared write is committed.
-    Started { job_id: JobId, front: Front },
+    Started {
+        job_id: JobId,
+        front: Front,
+        estimate: Duration,
+    },
     /// The outcome goes out.
     Finished(Box<JobFinished>),
 }

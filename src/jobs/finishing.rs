@@ -129,7 +129,7 @@ impl Jobs {
     /// The coordinator holds the outcome.
     pub(super) fn acknowledged(&mut self, now: Now, sequence: u64) {
         if self.outbox.remove(&sequence).is_some() {
-            let at = now.utc;
+            let at = self.coordinator_time(now.at).unwrap_or(now.utc);
             self.defer(now, Record::Acknowledged { sequence, at });
         }
     }

@@ -30,11 +30,9 @@ impl Jobs {
             state,
         } = journaled;
         let encoder = self.find_encoder(&facts.encoder_key);
-        let deadline = on_our_clock(
-            now.at,
-            facts.deadline,
-            server_time(now.utc, facts.server_offset),
-        );
+        // This PC's clock may have been set back meanwhile: a job never gets more time than it had at first.
+        let told = server_time(now.utc, facts.server_offset).max(facts.created_at);
+        let deadline = on_our_clock(now.at, facts.deadline, told);
         // A job whose encoder is not configured any more belongs to no queue and ends at once.
         let id = encoder.unwrap_or(crate::encoder::EncoderId(usize::MAX));
         let mut job = Job::new(facts, id, deadline, now.at);

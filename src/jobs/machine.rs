@@ -6,6 +6,7 @@ use encoder_protocols::{
     moment::Moment,
     wire::{AgentMessage, EncoderKey, JobFinished, JobId},
 };
+use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::{
@@ -36,6 +37,8 @@ pub struct Jobs {
     pub(super) agent_id: Uuid,
     pub(super) facts: AgentFacts,
     pub(super) store_id: Option<Uuid>,
+    /// The coordinator's time, and when it was told.
+    pub(super) told_time: Option<(Timestamp, Moment)>,
     pub(super) last_sequence: u64,
     pub(super) encoders: Vec<Attached>,
     /// Jobs without an outcome.
@@ -75,6 +78,7 @@ impl Jobs {
             agent_id: contents.agent_id,
             facts,
             store_id: contents.store_id,
+            told_time: None,
             last_sequence: contents.last_sequence,
             encoders,
             open: BTreeMap::new(),
@@ -157,7 +161,7 @@ impl Jobs {
     /// Tells the machine that time has passed; called at or after [`Jobs::poll_timeout`].
     pub fn handle_timeout(&mut self, now: Now) {
         if self.agenda.flush_at.is_some_and(|at| at <= now.at) {
-            self.agenda.persist(Vec::new(), AfterPersist::Nothing);
+            self.flush();
         }
         for job_id in self.open.keys().copied().collect::<Vec<_>>() {
             self.job_timeout(now, job_id);
@@ -225,6 +229,13 @@ impl Jobs {
             .min()
     }
 
+    /// The coordinator's clock now; none before the first `welcome`.
+    pub fn coordinator_time(&self, now: Moment) -> Option<Timestamp> {
+        let (time, at) = self.told_time?;
+        let passed = SignedDuration::try_from(now.since(at)).ok()?;
+        time.checked_add(passed).ok()
+    }
+
     /// The job at the head of an encoder's queue.
     pub(super) fn head(&self, id: EncoderId) -> Option<JobId> {
         self.encoders.get(id.0)?.queue.first().copied()
@@ -284,6 +295,15 @@ impl Jobs {
         }
     }
 
+    /// Makes durable what waits for it. A journal that failed is tried with a record that changes nothing: only a write
+    /// that succeeds shows that there is room again.
+    fn flush(&mut self) {
+        let is_trial = self.journal_problem.is_some() && self.agenda.deferred.is_empty();
+        let trial = is_trial.then_some(Record::SequenceFloor(self.last_sequence));
+        let records = trial.into_iter().collect();
+        self.agenda.persist(records, AfterPersist::Nothing);
+    }
+
     fn stored(
         &mut self,
         now: Now,
@@ -300,7 +320,14 @@ impl Jobs {
                 self.presented(now, job_id, front);
             }
             (AfterPersist::Presented { job_id, .. }, Some(_)) => self.not_presented(job_id),
-            (AfterPersist::Started { job_id, front }, None) => self.started(job_id, front),
+            (
+                AfterPersist::Started {
+                    job_id,
+                    front,
+                    estimate,
+                },
+                None,
+            ) => self.started(now, job_id, front, estimate),
             (AfterPersist::Started { job_id, .. }, Some(problem)) => {
                 self.not_started(job_id, &problem);
             }

@@ -13,6 +13,10 @@ use crate::{encoder::Poll, journal::Guard};
 /// How far apart two polls in a row must be that find no card, or another, for a card to have left (promise, rule 7).
 const LEFT_AFTER: Duration = Duration::from_millis(200);
 
+/// Polls that are further apart, and more than so many intervals, are not in a row: the PC slept between them.
+const ROW_ENDS_AFTER: Duration = Duration::from_secs(2);
+const ROW_INTERVALS: u32 = 4;
+
 /// What is known of an encoder's field.
 #[derive(Debug)]
 pub(super) struct Field {
@@ -24,6 +28,10 @@ pub(super) struct Field {
     ignored: Option<Uid>,
     /// How many polls span [`LEFT_AFTER`] at this encoder's pace: polls that waited in a channel arrive together.
     polls_to_leave: u32,
+    /// The longest time between two polls in a row.
+    row_gap: Duration,
+    /// When the last poll came.
+    seen_at: Option<Moment>,
 }
 
 /// A card that must leave first, and since when it was not seen.
@@ -66,6 +74,8 @@ impl Field {
             guards: guards.into_iter().map(Guarded::new).collect(),
             ignored: None,
             polls_to_leave: u32::try_from(polls).unwrap_or(u32::MAX).max(2),
+            row_gap: ROW_ENDS_AFTER.max(poll_interval.saturating_mul(ROW_INTERVALS)),
+            seen_at: None,
         }
     }
 
@@ -97,6 +107,13 @@ impl Field {
 
     /// Takes a poll. True if the guards changed.
     pub(super) fn see(&mut self, now: Moment, poll: Poll) -> bool {
+        let slept = self
+            .seen_at
+            .replace(now)
+            .is_some_and(|seen_at| now.since(seen_at) > self.row_gap);
+        if slept {
+            self.lose_sight();
+        }
         self.lies = Some(poll);
         if self.ignored.is_some() && seen_uid(poll) != self.ignored {
             self.ignored = None;

@@ -4,9 +4,11 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
-    time::{Interval, MissedTickBehavior, interval_at, sleep_until, timeout},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
+
+use encoder_protocols::moment::Moment;
 
 use super::{
     action::{Action, JobEnd, Now},
@@ -15,12 +17,12 @@ use super::{
 use crate::{
     clock::Clock,
     encoder::{EncoderCommand, EncoderEvent, EncoderId},
-    journal::Journal,
+    journal::{Journal, JournalError},
     session::{Outgoing, SessionEvent},
 };
 
 /// How often outcomes beyond their retention are forgotten.
-const COMPACT_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+const COMPACT_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// How soon a command is tried again that an encoder's full channel did not take.
 const COMMAND_RETRY: Duration = Duration::from_millis(5);
@@ -72,6 +74,8 @@ impl Runner {
     /// Every channel may be bounded: the runner never waits for room in one while another has something for it.
     pub async fn run(self) {
         let mut running = Running {
+            compact_at: self.clock.now() + COMPACT_EVERY,
+            journal_problem: None,
             messages: VecDeque::new(),
             commands: self.encoders.iter().map(|_| VecDeque::new()).collect(),
             session_open: true,
@@ -85,6 +89,9 @@ impl Runner {
 
 struct Running {
     runner: Runner,
+    compact_at: Moment,
+    /// What the journal said last, so that it is logged once.
+    journal_problem: Option<JournalError>,
     session_open: bool,
     /// Messages for which the session had no room yet.
     messages: VecDeque<Outgoing>,
@@ -94,12 +101,9 @@ struct Running {
 
 impl Running {
     async fn serve(&mut self) {
-        let day = self.runner.clock.instant(self.now().at + COMPACT_EVERY);
-        let mut compact = interval_at(day, COMPACT_EVERY);
-        compact.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.carry_out().await;
         loop {
-            let wake = self.next(&mut compact).await;
+            let wake = self.next().await;
             if matches!(
                 wake,
                 Wake::Shutdown | Wake::SessionGone | Wake::EncodersGone
@@ -115,14 +119,10 @@ impl Running {
         let now = self.now();
         self.runner.jobs.drain(now);
         self.carry_out().await;
-        let mut never = interval_at(
-            self.runner.clock.instant(now.at + COMPACT_EVERY),
-            COMPACT_EVERY,
-        );
         self.runner.shutdown = CancellationToken::new();
         let drained = timeout(DRAIN_FOR, async {
             while !(self.runner.jobs.is_drained() && self.messages.is_empty()) {
-                let wake = self.next(&mut never).await;
+                let wake = self.next().await;
                 if matches!(wake, Wake::EncodersGone) {
                     return;
                 }
@@ -137,7 +137,7 @@ impl Running {
         }
     }
 
-    async fn next(&mut self, compact: &mut Interval) -> Wake {
+    async fn next(&mut self) -> Wake {
         let wake_at = self.runner.jobs.poll_timeout();
         let clock = self.runner.clock;
         let commands_wait = self.commands.iter().any(|queue| !queue.is_empty());
@@ -163,9 +163,9 @@ impl Running {
                 }
                 Wake::Room
             }
-            () = sleep_until(clock.instant(wake_at.unwrap_or_default())), if wake_at.is_some() => Wake::Timeout,
+            () = clock.sleep_until(wake_at.unwrap_or_default()), if wake_at.is_some() => Wake::Timeout,
             () = tokio::time::sleep(COMMAND_RETRY), if commands_wait => Wake::Retry,
-            _ = compact.tick() => Wake::Compact,
+            () = clock.sleep_until(self.compact_at) => Wake::Compact,
             () = runner.shutdown.cancelled() => Wake::Shutdown,
         }
     }
@@ -176,11 +176,7 @@ impl Running {
             Wake::Session(event) => self.runner.jobs.handle_session(now, event),
             Wake::Encoder(id, event) => self.runner.jobs.handle_encoder(now, id, event),
             Wake::Timeout => self.runner.jobs.handle_timeout(now),
-            Wake::Compact => {
-                if let Err(error) = self.runner.journal.compact(now.utc).await {
-                    tracing::warn!(%error, "old outcomes could not be forgotten; trying again in a day");
-                }
-            }
+            Wake::Compact => self.compact(now).await,
             Wake::Retry => self.retry_commands(),
             Wake::Room | Wake::Shutdown | Wake::SessionGone | Wake::EncodersGone => {}
         }
@@ -193,9 +189,7 @@ impl Running {
             match action {
                 Action::Persist(records) => {
                     let result = self.runner.journal.append(records).await;
-                    if let Err(error) = &result {
-                        tracing::error!(%error, "the journal could not be written");
-                    }
+                    self.log_journal(result.as_ref().err());
                     let now = self.now();
                     self.runner.jobs.handle_stored(now, result);
                 }
@@ -212,6 +206,29 @@ impl Running {
                 Action::Ended(end) => log_end(&end),
             }
         }
+    }
+
+    /// Forgets what is beyond its retention by the coordinator's clock: this PC's may be set at any time.
+    async fn compact(&mut self, now: Now) {
+        self.compact_at = now.at + COMPACT_EVERY;
+        let Some(utc) = self.runner.jobs.coordinator_time(now.at) else {
+            return;
+        };
+        if let Err(error) = self.runner.journal.compact(utc).await {
+            tracing::warn!(%error, "old outcomes could not be forgotten; trying again later");
+        }
+    }
+
+    /// Says once that the journal cannot be written, and once that it can be again.
+    fn log_journal(&mut self, problem: Option<&JournalError>) {
+        if self.journal_problem.as_ref() == problem {
+            return;
+        }
+        match problem {
+            Some(error) => tracing::error!(%error, "the journal could not be written"),
+            None => tracing::info!("the journal can be written again"),
+        }
+        self.journal_problem = problem.cloned();
     }
 
     fn send(&mut self, message: Outgoing) {

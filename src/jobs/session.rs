@@ -144,6 +144,7 @@ impl Jobs {
 
     /// The session stands: everything that is open is said again.
     fn welcomed(&mut self, now: Now, welcome: &Welcome) {
+        self.told_time = Some((welcome.server_time, now.at));
         self.catch_up(welcome.last_sequence);
         if self.store_id != Some(welcome.store_id) {
             self.store_id = Some(welcome.store_id);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use encoder_protocols::{
     card::{CardImage, ReadPlan},
-    wire::{CardPlan, ErrorCode, JobId, JobKind, Plan, Progress, Touched},
+    wire::{CardPlan, ErrorCode, JobError, JobId, JobKind, Plan, Progress, Touched},
 };
 
 use super::{
@@ -95,7 +95,11 @@ impl Jobs {
     }
 
     /// *Started* is durable: the prepared write begins.
-    pub(super) fn started(&mut self, job_id: JobId, front: Front) {
+    pub(super) fn started(&mut self, now: Now, job_id: JobId, front: Front, estimate: Duration) {
+        // The disk may have taken long, or the PC may have slept.
+        if self.ends_too_late(now, job_id, estimate) {
+            return self.not_committed(job_id, outcome::expired(None));
+        }
         let Some(job) = self.open.get_mut(&job_id) else {
             return;
         };
@@ -108,13 +112,18 @@ impl Jobs {
 
     /// *Started* could not be made durable: nothing may be written.
     pub(super) fn not_started(&mut self, job_id: JobId, problem: &str) {
+        self.not_committed(job_id, outcome::not_durable(problem));
+    }
+
+    /// Ends a job whose prepared write was never committed.
+    fn not_committed(&mut self, job_id: JobId, error: JobError) {
         let Some(job) = self.open.get_mut(&job_id) else {
             return;
         };
         job.phase = Phase::Waiting;
         let id = job.encoder;
         self.command(id, EncoderCommand::Abort { job_id });
-        self.fail(job_id, outcome::not_durable(problem));
+        self.fail(job_id, error);
     }
 
     pub(super) fn tell_writing(&mut self, job_id: JobId, front: Front) {
@@ -239,8 +248,12 @@ impl Jobs {
                 n: front.n,
                 card: front.card,
             };
-            self.agenda
-                .persist(vec![started], AfterPersist::Started { job_id, front });
+            let then = AfterPersist::Started {
+                job_id,
+                front,
+                estimate,
+            };
+            self.agenda.persist(vec![started], then);
         }
     }
 

@@ -13,6 +13,8 @@ use std::{
     time::Duration,
 };
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// Tells the service manager how the service is; does nothing where there is none.
 #[derive(Debug)]
 pub struct ServiceNotifier {
@@ -93,6 +95,11 @@ fn pretty_name(os_release: &str) -> Option<String> {
         .find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
     let name = value.trim().trim_matches(['"', '\'']);
     (!name.is_empty()).then(|| name.to_owned())
+}
+
+/// The time since the PC was started, its sleep included.
+pub fn time_since_boot() -> Option<Duration> {
+    Duration::try_from(clock_gettime(ClockId::Boottime)).ok()
 }
 
 #[cfg(test)]

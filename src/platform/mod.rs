@@ -7,9 +7,9 @@ mod other;
 mod signals;
 
 #[cfg(target_os = "linux")]
-pub use linux::{ServiceNotifier, os_name};
+pub use linux::{ServiceNotifier, os_name, time_since_boot};
 #[cfg(not(target_os = "linux"))]
-pub use other::{ServiceNotifier, os_name};
+pub use other::{ServiceNotifier, os_name, time_since_boot};
 pub use signals::StopSignals;
 
 /// The PC's name, for people.

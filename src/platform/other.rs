@@ -34,3 +34,8 @@ impl ServiceNotifier {
 pub fn os_name() -> String {
     std::env::consts::OS.to_owned()
 }
+
+/// The system's monotonic clock is the runtime's.
+pub fn time_since_boot() -> Option<Duration> {
+    None
+}

@@ -182,7 +182,7 @@ impl Session {
         let clock = self.clock;
         let timer = async move {
             match deadline {
-                Some(moment) => tokio::time::sleep_until(clock.instant(moment)).await,
+                Some(moment) => clock.sleep_until(moment).await,
                 None => std::future::pending().await,
             }
         };

@@ -152,7 +152,7 @@ async fn wait<T>(
         biased;
         () = cancel.cancelled() => Woken::Cancelled,
         done = work => Woken::Done(done),
-        () = tokio::time::sleep_until(clock.instant(until)) => Woken::Timer,
+        () = clock.sleep_until(until) => Woken::Timer,
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) struct ServeArguments {
     #[arg(long, value_name = "NAME")]
     allow_host: Vec<String>,
     /// How often each side of an agent's session pings, in milliseconds; silence for two intervals is a dead link
-    #[arg(long, value_name = "MS", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(50..=22_500))]
+    #[arg(long, value_name = "MS", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(50..=22_000))]
     heartbeat_ms: u64,
     /// The database was restored from a copy: hear every agent before a credential of the copy is put on a card
     #[arg(long)]

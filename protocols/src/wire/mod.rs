@@ -34,7 +34,7 @@ pub const MAX_MESSAGE_BYTES: usize = 256 * 1024;
 pub const DEAD_INTERVALS: u32 = 2;
 
 /// The longest heartbeat interval: with it a half-open link is found within 45 s.
-pub const MAX_HEARTBEAT: Duration = Duration::from_millis(22_500);
+pub const MAX_HEARTBEAT: Duration = Duration::from_secs(22);
 
 /// How many accepted jobs may wait on one encoder, the one at the head not counted.
 pub const MAX_WAITING_JOBS: usize = 8;

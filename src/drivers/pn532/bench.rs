@@ -151,7 +151,7 @@ impl Bench {
 
 async fn at(clock: Clock, moment: Option<Moment>) {
     match moment {
-        Some(moment) => tokio::time::sleep_until(clock.instant(moment)).await,
+        Some(moment) => clock.sleep_until(moment).await,
         None => std::future::pending().await,
     }
 }

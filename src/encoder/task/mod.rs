@@ -250,7 +250,7 @@ impl<O: FnMut() -> Opening + Send> EncoderTask<O> {
             () = self.shutdown.cancelled() => Err(Left::Over),
             command = self.commands.recv() => Ok(Wake::Command(command.ok_or(Over)?)),
             error = encoder.lost() => Err(Left::Failed(error)),
-            () = tokio::time::sleep_until(self.clock.instant(due)) => Ok(Wake::Timer),
+            () = self.clock.sleep_until(due) => Ok(Wake::Timer),
         }
     }
 

@@ -81,7 +81,8 @@ impl<O> EncoderTask<O> {
 
     /// Keeps the prepared card until its commit, at most for [`HOLD`].
     async fn hold(&mut self, encoder: &mut dyn Encoder, job_id: JobId) -> Result<(), Left> {
-        let until = self.clock.instant(self.clock.now() + HOLD);
+        let until = self.clock.now() + HOLD;
+        let clock = self.clock;
         loop {
             let (given_up, next) = tokio::select! {
                 biased;
@@ -100,7 +101,7 @@ impl<O> EncoderTask<O> {
                 error = encoder.lost() => {
                     (untouched(error.code(), error.to_string()), Err(Left::Failed(error)))
                 }
-                () = tokio::time::sleep_until(until) => (hold_ended(), Ok(())),
+                () = clock.sleep_until(until) => (hold_ended(), Ok(())),
             };
             self.finish(job_id, Err(given_up)).await;
             return next;

@@ -141,7 +141,7 @@ impl Encoder for Scripted {
         let clock = self.clock;
         Box::pin(async move {
             match lost_at {
-                Some(moment) => tokio::time::sleep_until(clock.instant(moment)).await,
+                Some(moment) => clock.sleep_until(moment).await,
                 None => std::future::pending().await,
             }
             gone()

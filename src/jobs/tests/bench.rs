@@ -34,6 +34,8 @@ pub(super) struct Bench {
     pub(super) jobs: Jobs,
     pub(super) journal: MemoryJournal,
     pub(super) journal_fails: bool,
+    /// How long the disk takes over each set of records.
+    pub(super) flush_takes: Duration,
     pub(super) settings: Vec<EncoderSettings>,
     pub(super) now: Now,
     pub(super) connection: u64,
@@ -162,6 +164,7 @@ impl Bench {
             jobs,
             journal,
             journal_fails: false,
+            flush_takes: Duration::ZERO,
             settings,
             now,
             connection: 0,
@@ -490,6 +493,7 @@ impl Bench {
                 Action::Persist(records) => {
                     self.persists += 1;
                     let result = self.store(&records);
+                    self.set_time(self.now.at + self.flush_takes);
                     self.jobs.handle_stored(self.now, result);
                 }
                 Action::Recall(recall) => {

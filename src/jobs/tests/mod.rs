@@ -6,6 +6,7 @@
 )]
 
 mod bench;
+mod clocks;
 mod fresh_card;
 mod journal_failures;
 mod looking;
