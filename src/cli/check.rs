@@ -60,7 +60,7 @@ fn missing(settings: &Settings) -> Vec<ConfigError> {
 fn findings(settings: &Settings) -> Vec<String> {
     let mut findings = Vec::new();
     if let Some(directory) = &settings.state_dir {
-        findings.extend(state_dir_finding(directory));
+        findings.extend(state_dir_finding(directory).or_else(|| journal_finding(directory)));
     }
     if let Some(coordinator) = &settings.coordinator {
         findings.extend(coordinator_findings(coordinator));
@@ -82,6 +82,12 @@ fn state_dir_finding(directory: &Path) -> Option<String> {
             directory.display()
         )
     })
+}
+
+fn journal_finding(directory: &Path) -> Option<String> {
+    crate::journal::inspect(directory)
+        .err()
+        .map(|error| format!("state_dir {}: {error}", directory.display()))
 }
 
 fn coordinator_findings(coordinator: &CoordinatorSettings) -> Vec<String> {

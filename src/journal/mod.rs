@@ -5,12 +5,15 @@
 //! a scan read is kept until its outcome is acknowledged.
 
 mod error;
+mod files;
 mod memory;
 mod record;
+mod row;
 mod store;
 mod thread;
 
 pub use error::JournalError;
+pub use files::inspect;
 pub use memory::MemoryJournal;
 pub use record::{
     Guard, JobFacts, JournalContents, JournaledJob, JournaledState, Owed, RETENTION, Recall, Record,

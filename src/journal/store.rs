@@ -1,36 +1,70 @@
 //! The journal as tables of one SQLite file.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path};
 
 use encoder_protocols::{
-    card::{CardContents, CardDescription, Uid},
+    card::Uid,
     wire::{EncoderKey, JobFinished, JobId},
 };
-use jiff::{SignedDuration, Timestamp};
-use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
-use serde::{Serialize, de::DeserializeOwned};
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use uuid::Uuid;
 
 use super::{
-    Guard, JobFacts, JournalContents, JournalError, JournaledJob, JournaledState, Owed, RETENTION,
-    Recall, Record,
+    Guard, JobFacts, JournalContents, JournalError, JournaledJob, Owed, RETENTION, Recall, Record,
+    row::{
+        from_json, integer, journaled_job, optional_uuid, outcome, owed, parsed, sequence_of,
+        to_json,
+    },
 };
 
 /// The version of the tables, kept in the file's `user_version`.
 const SCHEMA_VERSION: u32 = 1;
 
+/// What marks the file as this program's journal: "ENCJ" in the file's `application_id`.
+const APPLICATION_ID: i32 = 0x454E_434A;
+
 /// SQLite's page cache for the journal, in KiB: every access is by index and small.
 const CACHE_KIB: i64 = 256;
 
 /// The open file.
+#[derive(Debug)]
 pub(super) struct Store {
     connection: Connection,
 }
 
 impl Store {
-    /// Opens the file, makes the tables if it is new, and checks it.
+    /// Opens the file, makes the tables if it is new, and checks it. Another program's file is not changed.
     pub(super) fn open(path: &Path) -> Result<Self, JournalError> {
-        let connection = Connection::open(path).map_err(|error| {
+        let mut store = Self::connect(path, OpenFlags::SQLITE_OPEN_CREATE)?;
+        let is_new = store.is_new(path)?;
+        let connection = &store.connection;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "secure_delete", "ON")?;
+        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+        // The thread checkpoints while it is idle, so that no job waits for it.
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        if is_new {
+            store.make_tables()?;
+        }
+        store.check()?;
+        Ok(store)
+    }
+
+    /// Reads a file that is there as a starting agent would, and changes nothing of what it says.
+    pub(super) fn inspect(path: &Path) -> Result<(), JournalError> {
+        let store = Self::connect(path, OpenFlags::empty())?;
+        if store.is_new(path)? {
+            return Ok(());
+        }
+        store.check()?;
+        store.contents().map(drop)
+    }
+
+    fn connect(path: &Path, create: OpenFlags) -> Result<Self, JournalError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
+        let connection = Connection::open_with_flags(path, flags).map_err(|error| {
             let error = JournalError::from(error);
             if let JournalError::Io { reason } = error {
                 JournalError::CannotOpen {
@@ -42,16 +76,7 @@ impl Store {
             }
         })?;
         connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "secure_delete", "ON")?;
-        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-        // The thread checkpoints while it is idle, so that no job waits for it.
-        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-        let mut store = Self { connection };
-        store.prepare_tables()?;
-        store.check()?;
-        Ok(store)
+        Ok(Self { connection })
     }
 
     /// Reads what a starting agent must know.
@@ -129,27 +154,49 @@ impl Store {
         Ok(())
     }
 
-    fn prepare_tables(&mut self) -> Result<(), JournalError> {
-        let found: u32 = self
-            .connection
-            .pragma_query_value(None, "user_version", |row| row.get(0))?;
-        if found > SCHEMA_VERSION {
-            return Err(JournalError::Newer {
+    /// Whether the file holds nothing yet. What it holds must be a journal that this version knows.
+    fn is_new(&self, path: &Path) -> Result<bool, JournalError> {
+        let number = |pragma: &str| -> rusqlite::Result<i32> {
+            self.connection
+                .pragma_query_value(None, pragma, |row| row.get(0))
+        };
+        let application = number("application_id")?;
+        let version = u32::try_from(number("user_version")?).unwrap_or(u32::MAX);
+        let tables: u32 =
+            self.connection
+                .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        match (application, version, tables) {
+            (0, 0, 0) => Ok(true),
+            (APPLICATION_ID, ..=SCHEMA_VERSION, _) => Ok(false),
+            (APPLICATION_ID, found, _) => Err(JournalError::Newer {
                 found,
                 known: SCHEMA_VERSION,
-            });
+            }),
+            _ => Err(JournalError::Foreign {
+                path: path.to_owned(),
+            }),
         }
-        if found == 0 {
-            let transaction = self.connection.transaction()?;
-            transaction.execute_batch(include_str!("schema.sql"))?;
-            transaction.execute(
-                "INSERT INTO agent (id, agent_id) VALUES (1, ?)",
-                [Uuid::new_v4().to_string()],
-            )?;
-            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-            transaction.commit()?;
-        }
+    }
+
+    fn make_tables(&mut self) -> Result<(), JournalError> {
+        let transaction = self.connection.transaction()?;
+        transaction.execute_batch(include_str!("schema.sql"))?;
+        transaction.execute(
+            "INSERT INTO agent (id, agent_id) VALUES (1, ?)",
+            [Uuid::new_v4().to_string()],
+        )?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        transaction.commit()?;
         Ok(())
+    }
+
+    /// Lets the file grow to this many pages, or to what it has if that is more.
+    #[cfg(test)]
+    pub(super) fn limit_pages(&self, pages: u32) {
+        self.connection
+            .pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
+            .unwrap();
     }
 
     fn check(&self) -> Result<(), JournalError> {
@@ -315,97 +362,4 @@ fn execute(
 ) -> Result<(), JournalError> {
     connection.prepare_cached(sql)?.execute(params)?;
     Ok(())
-}
-
-fn journaled_job(row: &Row<'_>) -> rusqlite::Result<JournaledJob> {
-    let started_n: Option<i64> = row.get(10)?;
-    let state = match started_n {
-        None => JournaledState::Accepted,
-        Some(n) => JournaledState::Started {
-            n: u64::try_from(n).unwrap_or_default(),
-            card: from_json::<CardDescription>(row, 11)?,
-        },
-    };
-    Ok(JournaledJob {
-        facts: JobFacts {
-            job_id: JobId(parsed(row, 0)?),
-            encoder_key: EncoderKey(row.get(1)?),
-            kind: from_json(row, 2)?,
-            credential_id: optional_uuid(row, 3)?,
-            created_at: timestamp(row, 4)?,
-            deadline: timestamp(row, 5)?,
-            server_offset: SignedDuration::from_micros(row.get(6)?),
-            card_wait: Duration::from_micros(sequence_of(row, 7)?),
-        },
-        n: sequence_of(row, 8)?,
-        cards: from_json(row, 9)?,
-        state,
-    })
-}
-
-fn outcome(row: &Row<'_>) -> rusqlite::Result<JobFinished> {
-    let mut finished: JobFinished = from_json(row, 0)?;
-    let contents: Option<String> = row.get(1)?;
-    finished.contents = match contents {
-        None => None,
-        Some(_) => Some(from_json::<CardContents>(row, 1)?),
-    };
-    Ok(finished)
-}
-
-fn owed(row: &Row<'_>) -> rusqlite::Result<Owed> {
-    let encoder_key: Option<String> = row.get(2)?;
-    Ok(Owed {
-        finished: outcome(row)?,
-        encoder_key: encoder_key.map(EncoderKey),
-    })
-}
-
-/// SQLite's integers are signed; no count here gets near their end.
-fn integer(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-fn sequence_of(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
-    let value: i64 = row.get(column)?;
-    u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
-}
-
-fn timestamp(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
-    Timestamp::from_microsecond(row.get(column)?).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(column, Type::Integer, error.into())
-    })
-}
-
-fn parsed(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
-    let text: String = row.get(column)?;
-    text.parse()
-        .map_err(|error: uuid::Error| unreadable(column, error))
-}
-
-fn optional_uuid(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Uuid>> {
-    let text: Option<String> = row.get(column)?;
-    text.map(|text| {
-        text.parse()
-            .map_err(|error: uuid::Error| unreadable(column, error))
-    })
-    .transpose()
-}
-
-fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
-    let text: String = row.get(column)?;
-    serde_json::from_str(&text).map_err(|error| unreadable(column, error))
-}
-
-fn to_json(value: &impl Serialize) -> Result<String, JournalError> {
-    serde_json::to_string(value).map_err(|error| JournalError::Io {
-        reason: error.to_string(),
-    })
-}
-
-fn unreadable(
-    column: usize,
-    error: impl std::error::Error + Send + Sync + 'static,
-) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
 }

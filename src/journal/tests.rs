@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::*;
+use super::{store::Store, *};
 
 fn utc() -> Timestamp {
     "2026-11-21T12:00:00Z".parse().unwrap()
@@ -247,6 +247,106 @@ async fn a_damaged_journal_is_set_aside_and_told() {
         .append(vec![Record::Accepted(facts(1))])
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn a_second_damage_overwrites_nothing_that_was_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    for (fill, aside) in [
+        (0x5A, "journal.sqlite.damaged-20261121T120000Z"),
+        (0xA5, "journal.sqlite.damaged-20261121T120000Z-2"),
+        (0x55, "journal.sqlite.damaged-20261121T120000Z-3"),
+    ] {
+        std::fs::write(dir.path().join("journal.sqlite"), vec![fill; 8192]).unwrap();
+        open(&dir).0.close().await;
+        assert_eq!(
+            std::fs::read(dir.path().join(aside)).unwrap(),
+            vec![fill; 8192]
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_journal_that_lacks_a_table_or_its_agent_is_set_aside() {
+    for statement in ["DROP TABLE guards", "DELETE FROM agent"] {
+        let dir = tempfile::tempdir().unwrap();
+        open(&dir).0.close().await;
+        change(&dir, statement);
+        assert_eq!(open(&dir).1.problems.len(), 1, "{statement}");
+    }
+}
+
+#[tokio::test]
+async fn another_programs_database_is_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    change(&dir, "CREATE TABLE guests (name TEXT)");
+    let path = dir.path().join("journal.sqlite");
+    let before = std::fs::read(&path).unwrap();
+    let error = Journal::open(dir.path(), utc()).unwrap_err();
+    assert_eq!(error, JournalError::Foreign { path: path.clone() });
+    assert_eq!(inspect(dir.path()), Err(error));
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn a_folder_in_the_journals_place_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.sqlite");
+    std::fs::create_dir(&path).unwrap();
+    let error = Journal::open(dir.path(), utc()).unwrap_err();
+    assert_eq!(error, JournalError::NotAFile { path });
+    assert_eq!(inspect(dir.path()), Err(error));
+}
+
+#[tokio::test]
+async fn a_look_at_the_journal_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(inspect(dir.path()), Ok(()));
+    let (journal, _) = open(&dir);
+    // In use by an agent: not looked at.
+    assert_eq!(inspect(dir.path()), Ok(()));
+    journal
+        .append(vec![Record::Accepted(facts(1))])
+        .await
+        .unwrap();
+    journal.close().await;
+    assert_eq!(inspect(dir.path()), Ok(()));
+    let path = dir.path().join("journal.sqlite");
+    let (journal, contents) = open(&dir);
+    assert_eq!(contents.open_jobs.len(), 1);
+    journal.close().await;
+    std::fs::write(&path, vec![0x5A; 8192]).unwrap();
+    let found = inspect(dir.path()).unwrap_err();
+    assert!(matches!(found, JournalError::Damaged { .. }), "{found}");
+    assert_eq!(std::fs::read(&path).unwrap(), vec![0x5A; 8192]);
+}
+
+#[tokio::test]
+async fn a_full_disk_takes_nothing_keeps_everything_and_is_no_obstacle_to_reading() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&dir.path().join("journal.sqlite")).unwrap();
+    let accepted = |number| Record::Accepted(facts(number));
+    store.append([accepted(0)].iter()).unwrap();
+    store.limit_pages(1);
+    let mut number = 0;
+    let full = loop {
+        number += 1;
+        if let Err(error) = store.append([accepted(number)].iter()) {
+            break error;
+        }
+    };
+    assert_eq!(full, JournalError::DiskFull);
+    let kept = store.contents().unwrap().open_jobs.len();
+    assert_eq!(kept, usize::try_from(number).unwrap());
+    store.limit_pages(u32::MAX);
+    store.append([accepted(number)].iter()).unwrap();
+    assert_eq!(store.contents().unwrap().open_jobs.len(), kept + 1);
+}
+
+/// Changes the journal's file as no agent would.
+fn change(dir: &tempfile::TempDir, statement: &str) {
+    let connection = rusqlite::Connection::open(dir.path().join("journal.sqlite")).unwrap();
+    connection.execute(statement, []).unwrap();
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! The journal's thread, and the handle through which the agent speaks with it.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
-    path::{Path, PathBuf},
+    fs::File,
+    path::Path,
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     time::Duration,
 };
@@ -11,13 +11,7 @@ use encoder_protocols::wire::JobFinished;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-use super::{JournalContents, JournalError, Recall, Record, store::Store};
-
-/// The journal's file in the state folder.
-const FILE_NAME: &str = "journal.sqlite";
-
-/// The file whose lock says that an agent uses the state folder.
-const LOCK_NAME: &str = "agent.lock";
+use super::{JournalContents, JournalError, Recall, Record, files, store::Store};
 
 /// How long nothing must have been asked before the log is folded into the file.
 const IDLE: Duration = Duration::from_secs(2);
@@ -44,29 +38,13 @@ impl Journal {
     /// Opens the journal in `state_dir`, making folder and file where there are none, and reads it. Blocks.
     ///
     /// A damaged file is set aside under another name, which `problems` of the contents tell, and a new one is begun.
-    /// `utc` is the time of day, for that name and for forgetting what is older than the retention.
+    /// `utc` is the time of day, for that name. A full disk is no obstacle to a journal that is there already.
     ///
     /// # Errors
-    /// [`JournalError`]: the folder is not writable, in use by another agent, or its journal is from a newer version.
+    /// [`JournalError`]: the folder or the file is not writable, in use by another agent, another program's, or from a newer
+    /// version.
     pub fn open(state_dir: &Path, utc: Timestamp) -> Result<(Self, JournalContents), JournalError> {
-        create_private_dir(state_dir)?;
-        let lock = lock(state_dir)?;
-        let path = state_dir.join(FILE_NAME);
-        let (mut store, contents) = match read(&path) {
-            Err(JournalError::Damaged { reason }) => {
-                let aside = set_aside(&path, utc)?;
-                let problem = format!(
-                    "the journal was damaged ({reason}) and set aside as {}; a new one is in use",
-                    aside.display()
-                );
-                tracing::error!("{problem}");
-                let (store, mut contents) = read(&path)?;
-                contents.problems.push(problem);
-                (store, contents)
-            }
-            other => other?,
-        };
-        store.compact(utc)?;
+        let (lock, store, contents) = files::open(state_dir, utc)?;
         Ok((Self::start(store, Some(lock))?, contents))
     }
 
@@ -199,71 +177,5 @@ fn checkpoint(store: &Store, in_log: &mut u32) {
     *in_log = 0;
     if let Err(error) = store.checkpoint() {
         tracing::warn!(%error, "the journal's log could not be folded into its file; trying again later");
-    }
-}
-
-fn read(path: &Path) -> Result<(Store, JournalContents), JournalError> {
-    create_private_file(path)?;
-    let store = Store::open(path)?;
-    let contents = store.contents()?;
-    Ok((store, contents))
-}
-
-fn lock(state_dir: &Path) -> Result<File, JournalError> {
-    let path = state_dir.join(LOCK_NAME);
-    let file = create_private_file(&path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(JournalError::Locked {
-            path: state_dir.to_owned(),
-        }),
-        Err(TryLockError::Error(error)) => Err(cannot_open(&path, &error)),
-    }
-}
-
-/// Renames the file and what SQLite keeps beside it.
-fn set_aside(path: &Path, utc: Timestamp) -> Result<PathBuf, JournalError> {
-    let suffix = format!(".damaged-{}", utc.strftime("%Y%m%dT%H%M%SZ"));
-    let renamed = |part: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(part);
-        PathBuf::from(name)
-    };
-    let aside = renamed(&suffix);
-    std::fs::rename(path, &aside).map_err(|error| cannot_open(&aside, &error))?;
-    for part in ["-wal", "-shm"] {
-        let beside = renamed(part);
-        if beside.exists() {
-            let to = renamed(&format!("{suffix}{part}"));
-            std::fs::rename(&beside, &to).map_err(|error| cannot_open(&to, &error))?;
-        }
-    }
-    Ok(aside)
-}
-
-fn create_private_dir(path: &Path) -> Result<(), JournalError> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder
-        .create(path)
-        .map_err(|error| cannot_open(path, &error))
-}
-
-fn create_private_file(path: &Path) -> Result<File, JournalError> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
-        .open(path)
-        .map_err(|error| cannot_open(path, &error))
-}
-
-fn cannot_open(path: &Path, error: &std::io::Error) -> JournalError {
-    JournalError::CannotOpen {
-        path: path.to_owned(),
-        reason: error.to_string(),
     }
 }

@@ -18,6 +18,10 @@ impl StopSignals {
     /// The system's error when it does not hand them over.
     pub fn listen() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
+        // Once listened to, this one ends no process any more: a journal that outgrows the limit for files fails to be
+        // written instead.
+        let outgrown = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+        drop(signal(outgrown)?);
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,

@@ -102,6 +102,22 @@ impl Desk {
         AgentProcess::start(self.command("run"))
     }
 
+    /// Starts the agent, which may write no file beyond this many bytes.
+    pub(crate) fn run_with_files_limited_to(&self, bytes: u64) -> AgentProcess {
+        let agent = self.command("run");
+        let mut command = Command::new("prlimit");
+        command
+            .arg(format!("--fsize={bytes}"))
+            .arg(agent.get_program())
+            .args(agent.get_args())
+            .env_remove("RUST_LOG")
+            .env_remove("NOTIFY_SOCKET")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        AgentProcess::start(command)
+    }
+
     /// Runs a command to its end: exit code, standard output, standard error.
     pub(crate) fn output(&self, command: &str) -> (Option<i32>, String, String) {
         let output = self.command(command).output().unwrap();

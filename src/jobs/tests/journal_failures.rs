@@ -30,6 +30,49 @@ fn a_full_disk_refuses_jobs_and_is_reported() {
 }
 
 #[test]
+fn a_full_disk_stays_reported_until_something_could_be_written() {
+    let mut bench = Bench::new();
+    bench.journal_fails = true;
+    bench.encode(1, 1);
+    bench.take_sent();
+    // Nothing waits to be written; the journal is tried all the same.
+    bench.advance(Duration::from_secs(60));
+    assert_eq!(reports(&mut bench), Vec::<usize>::new());
+    bench.journal_fails = false;
+    bench.advance(Duration::from_secs(6));
+    assert_eq!(reports(&mut bench), [0]);
+    bench.encode(2, 2);
+    assert_eq!(bench.journal.contents().open_jobs.len(), 1);
+}
+
+#[test]
+fn a_full_disk_lets_known_results_out_in_the_next_session_too() {
+    let mut bench = Bench::new();
+    let job = bench.encode(1, 1);
+    bench.put(1);
+    bench.plan_write(job, 1, uid(1));
+    bench.operation(job, Ok(OperationResult::Prepared));
+    bench.journal_fails = true;
+    bench.operation(job, Ok(OperationResult::Written));
+    bench.take_sent();
+    bench.disconnect();
+    bench.connect();
+    assert_eq!(bench.finished()[0].outcome, Outcome::Success);
+}
+
+/// How many problems each inventory since the last look tells.
+fn reports(bench: &mut Bench) -> Vec<usize> {
+    bench
+        .take_sent()
+        .into_iter()
+        .filter_map(|message| match message {
+            AgentMessage::Inventory { problems, .. } => Some(problems.len()),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
 fn a_full_disk_stops_a_write_before_its_first_byte() {
     let mut bench = Bench::new();
     let job = bench.encode(1, 1);
