@@ -25,6 +25,9 @@ const HELLO_TIME: Duration = Duration::from_secs(10);
 /// How long a session has to show that it is alive once another one has come with its token.
 const PROBE_TIME: Duration = Duration::from_secs(3);
 
+/// How often a second session looks whether the first one's place is free, until that one has shown that it is alive.
+const PLACE_INTERVAL: Duration = Duration::from_millis(200);
+
 /// How long a connection that can no longer be read stays open after its goodbye.
 const UNREAD_TIME: Duration = Duration::from_secs(1);
 
@@ -57,7 +60,7 @@ pub(super) async fn run(state: AppState, agent: AgentRow, mut socket: WebSocket)
     let session = SessionId(ids::new_id(state.clock.utc()));
     let (outbox, outgoing) = mpsc::channel(OUTBOX);
     let version = hello.version.clone();
-    if let Err(error) = state.desk.open(id, session, hello, outbox).await {
+    if let Err(error) = open(&state, id, session, hello, outbox).await {
         tracing::warn!(agent = %agent.name, %error, "an agent is turned away");
         return say_bye(&mut socket, turned_away(error)).await;
     }
@@ -72,11 +75,49 @@ pub(super) async fn run(state: AppState, agent: AgentRow, mut socket: WebSocket)
         outgoing,
         heartbeat,
     };
-    let end = conversation.run().await;
-    tracing::info!(agent = %agent.name, %session, reason = end, "an agent's session has ended");
+    let End { why, bye } = conversation.run().await;
+    tracing::info!(agent = %agent.name, %session, reason = why, "an agent's session has ended");
     // A stopping service closes its store; the next one begins without sessions anyway.
     if !conversation.state.stop.is_stopped() {
         conversation.state.desk.lost(id, session).await;
+    }
+    // Nothing is heard from here on, so that the agent's next session need not wait for the goodbye.
+    if let Some(bye) = bye {
+        say_bye(&mut conversation.socket, bye).await;
+    }
+}
+
+/// Opens the session. While another one has the agent's place, waits for as long as that one has to show that it is
+/// alive: an agent that comes again after its PC lost the power is the same one, and the dead link its own.
+async fn open(
+    state: &AppState,
+    agent: AgentId,
+    session: SessionId,
+    hello: Hello,
+    outbox: mpsc::Sender<Outgoing>,
+) -> Result<(), DeskError> {
+    let until = state.clock.now() + PROBE_TIME + PLACE_INTERVAL;
+    loop {
+        let opened = state
+            .desk
+            .open(agent, session, hello.clone(), outbox.clone())
+            .await;
+        if opened != Err(DeskError::AgentInUse) || state.clock.now() >= until {
+            return opened;
+        }
+        tokio::time::sleep(PLACE_INTERVAL).await;
+    }
+}
+
+/// Why a session ends, and the last message if one can be sent.
+struct End {
+    why: &'static str,
+    bye: Option<Bye>,
+}
+
+impl From<&'static str> for End {
+    fn from(why: &'static str) -> Self {
+        Self { why, bye: None }
     }
 }
 
@@ -93,7 +134,7 @@ struct Conversation {
 
 impl Conversation {
     /// Speaks until the session ends; returns why it did.
-    async fn run(&mut self) -> &'static str {
+    async fn run(&mut self) -> End {
         let clock = self.state.clock;
         let stop = self.state.stop.clone();
         let mut stopped = std::pin::pin!(stop.stopped());
@@ -111,70 +152,71 @@ impl Conversation {
                     Some(outgoing) => if let Err(end) = self.send(outgoing).await {
                         return end;
                     },
-                    None => return "it did not keep up, or the store failed",
+                    None => return End::from("it did not keep up, or the store failed"),
                 },
                 _ = pings.tick() => if !self.put(Message::Ping(Default::default())).await {
-                    return "the link is gone";
+                    return End::from("the link is gone");
                 },
-                () = silent => return "it was silent for two heartbeats",
+                () = silent => return End::from("it was silent for two heartbeats"),
                 () = &mut stopped => {
                     let bye = Bye {
                         reason: ByeReason::Restart,
                         message: "the service stops; come back later".to_owned(),
                     };
-                    say_bye(&mut self.socket, bye).await;
-                    return "the service stops";
+                    return End { why: "the service stops", bye: Some(bye) };
                 }
             }
         }
     }
 
-    async fn heard(&mut self, heard: Heard) -> Result<(), &'static str> {
+    async fn heard(&mut self, heard: Heard) -> Result<(), End> {
         match heard {
             Heard::Nothing => Ok(()),
-            Heard::Closed => Err("the agent closed it, or the link is gone"),
+            Heard::Closed => Err(End::from("the agent closed it, or the link is gone")),
             Heard::Message(message) if matches!(*message, AgentMessage::Hello(_)) => {
-                self.end("a second hello within one session").await
+                Err(self.breach("a second hello within one session".to_owned()))
             }
             Heard::Message(message) => {
                 let desk = &self.state.desk;
                 let handed = desk.said(self.agent, self.session, *message).await;
-                handed.map_err(|_| "the desk has stopped")
+                handed.map_err(|_| End::from("the desk has stopped"))
             }
             Heard::Unknown(message_type) => {
                 let answer = ServiceMessage::Unsupported { message_type };
                 self.send(Outgoing::Message(Box::new(answer))).await
             }
-            Heard::Garbage(reason) => self.end(&reason).await,
+            Heard::Garbage(reason) => Err(self.breach(reason)),
         }
     }
 
-    async fn end(&mut self, reason: &str) -> Result<(), &'static str> {
+    fn breach(&self, reason: String) -> End {
         tracing::warn!(agent = ?self.agent, reason, "what an agent sent is no message of the protocol; compare the versions");
-        say_bye(&mut self.socket, protocol_error(reason.to_owned())).await;
-        Err("the agent broke the protocol")
+        End {
+            why: "the agent broke the protocol",
+            bye: Some(protocol_error(reason)),
+        }
     }
 
-    async fn send(&mut self, outgoing: Outgoing) -> Result<(), &'static str> {
+    async fn send(&mut self, outgoing: Outgoing) -> Result<(), End> {
         match outgoing {
             Outgoing::Message(message) => {
                 if self.put(Message::Text(message.encode().into())).await {
                     Ok(())
                 } else {
-                    Err("the link is gone")
+                    Err(End::from("the link is gone"))
                 }
             }
-            Outgoing::End(bye) => {
-                say_bye(&mut self.socket, bye).await;
-                Err("the service ended it")
-            }
+            Outgoing::End(bye) => Err(End {
+                why: "the service ended it",
+                bye: Some(bye),
+            }),
             Outgoing::Probe => {
                 let soon = self.state.clock.now() + PROBE_TIME;
                 self.heard_until = self.heard_until.min(soon);
                 if self.put(Message::Ping(Default::default())).await {
                     Ok(())
                 } else {
-                    Err("the link is gone")
+                    Err(End::from("the link is gone"))
                 }
             }
         }
@@ -241,12 +283,21 @@ fn heard(frame: Option<Result<Message, axum::Error>>) -> Heard {
 fn broken(error: &axum::Error) -> Heard {
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
-        if error.is::<std::io::Error>() {
+        if error.is::<std::io::Error>() || is_reset(error) {
             return Heard::Closed;
         }
         cause = error.source();
     }
     Heard::Garbage(error.to_string())
+}
+
+/// Whether the agent's process was killed: its system ends the connection without the websocket's own closing.
+fn is_reset(error: &(dyn std::error::Error + 'static)) -> bool {
+    use tungstenite::error::{Error, ProtocolError::ResetWithoutClosingHandshake};
+    matches!(
+        error.downcast_ref(),
+        Some(Error::Protocol(ResetWithoutClosingHandshake))
+    )
 }
 
 fn protocol_error(reason: String) -> Bye {

@@ -224,6 +224,16 @@ pub(super) async fn dial(
 }
 
 impl Fake {
+    /// Answers pings for as long as nothing else comes, and returns that.
+    pub(super) async fn hear_pings(&mut self) -> Option<Result<Message, Error>> {
+        loop {
+            match self.socket.next().await {
+                Some(Ok(Message::Ping(_))) => self.socket.flush().await.unwrap(),
+                other => return other,
+            }
+        }
+    }
+
     /// An agent that has not said hello yet.
     pub(super) async fn dial(site: &Site, token: &str) -> Self {
         let socket = dial(site.address, Some(token), Some(SUBPROTOCOL)).await;
