@@ -336,6 +336,7 @@ async fn a_read_only_block_is_told_by_its_number() {
     setting.plan(&presented, image_of(vec![sector(2, 9)])).await;
     let error = finished(&mut setting.line).await.error.unwrap();
     assert_eq!(error.code, ErrorCode::UncategorizedError);
+    assert_eq!(error.touched, Touched::Untouched);
     assert!(
         error
             .message

@@ -180,7 +180,7 @@ pub enum CardError {
 pub struct WriteError {
     /// Why.
     pub error: CardError,
-    /// A byte may have changed: the first write command was sent.
+    /// A byte may have changed: a write command was sent, and nothing proves that the card did not take it.
     pub changed: bool,
 }
 

@@ -145,7 +145,8 @@ pub(super) fn holds_access_bits(present: &[u8; 16], wanted: &[u8; 16]) -> bool {
     present.get(WITH_USER_BYTE) == wanted.get(WITH_USER_BYTE)
 }
 
-fn access_bits(trailer: &[u8; 16]) -> Option<AccessBits> {
+/// A trailer's access bits; none where they contradict each other.
+pub(super) fn access_bits(trailer: &[u8; 16]) -> Option<AccessBits> {
     let bytes = trailer.get(ACCESS_BITS)?.try_into().ok()?;
     AccessBits::decode(bytes).ok()
 }

@@ -14,7 +14,7 @@ pub(super) struct Session<'l, L> {
     link: &'l mut L,
     /// The sector that is authenticated, and with which key.
     open: Option<(Sector, CandidateKey)>,
-    /// The first write command was sent.
+    /// A write command was sent that may have changed a byte.
     pub(super) changed: bool,
 }
 

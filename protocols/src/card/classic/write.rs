@@ -1,12 +1,14 @@
 //! Writing what was prepared: all data blocks first, then the trailers.
 
 use super::{
-    check::CheckedTrailer,
-    prepare::{PreparedClassic, PreparedSector},
+    check::{CheckedSector, CheckedTrailer},
+    prepare::{PreparedClassic, PreparedSector, access_bits},
     session::{Session, read_only},
     verify::{trailer_holds, verify_blocks},
 };
-use crate::card::{CardError, CardLink, Place, WriteError, WriteStage, recovery::Attempts};
+use crate::card::{
+    CandidateKey, CardError, CardLink, Place, WriteError, WriteStage, recovery::Attempts,
+};
 
 /// Writes every sector's data blocks and reads them back under one authentication, then writes the trailers and
 /// authenticates with their keys.
@@ -50,9 +52,17 @@ async fn write_all<L: CardLink>(
     for PreparedSector { checked, key } in &prepared.sectors {
         for block in &checked.image.blocks {
             let absolute = checked.sector.first_block() + block.block;
-            session
+            let written = session
                 .write(checked.sector, absolute, &block.data, key)
-                .await?;
+                .await;
+            if let Err(error @ CardError::ReadOnly { .. }) = &written
+                && remaining.writes == prepared.writes()
+                && forbids(session, checked, block.block, key).await
+            {
+                session.changed = false;
+                return Err(error.clone());
+            }
+            written?;
             remaining.one_less();
         }
         verify_blocks(session, checked, key).await?;
@@ -63,6 +73,23 @@ async fn write_all<L: CardLink>(
         }
     }
     Ok(())
+}
+
+/// Whether the card's own access conditions forbid writing the block with the key, so that no write of it can have changed
+/// a byte. Asked only after the card refused: looking ahead would cost each encode a read per sector.
+async fn forbids<L: CardLink>(
+    session: &mut Session<'_, L>,
+    checked: &CheckedSector,
+    within: u8,
+    key: &CandidateKey,
+) -> bool {
+    let sector = checked.sector;
+    let present = session.read(sector, sector.trailer(), key).await;
+    let access = present.ok().and_then(|present| access_bits(&present));
+    access.is_some_and(|access| {
+        let write = access.data(sector.group(within)).write;
+        !access.allows(write, key.slot)
+    })
 }
 
 /// Writes one trailer, unless the sector was opened with its key already and carries it: a trailer that is not written

@@ -338,7 +338,10 @@ fn a_read_only_block_is_told_by_its_number() {
             ..sector(1, 0..3)
         }]);
         let failed = encode(&mut reader, &image).unwrap_err();
-        assert!(failed.changed(), "a write command was sent");
+        assert!(
+            !failed.changed(),
+            "its access bits prove that it cannot have changed"
+        );
         assert!(
             matches!(
                 failed.error(),
@@ -351,6 +354,24 @@ fn a_read_only_block_is_told_by_its_number() {
         );
         assert_eq!(reader.card.memory(), before);
     }
+}
+
+#[test]
+fn a_read_only_block_behind_a_written_one_leaves_the_card_changed() {
+    // Block 6 of the sector is read-only; blocks 4 and 5 are written before.
+    let access = AccessBits::from_conditions([0b000, 0b000, 0b010, 0b001]);
+    let mut reader = card_with(access.encode());
+    let image = image(vec![SectorImage {
+        keys: vec![key(KeySlot::A, [0xA1; 6])],
+        ..sector(1, 0..3)
+    }]);
+    let failed = encode(&mut reader, &image).unwrap_err();
+    let at = Place::Block(6);
+    assert!(
+        matches!(failed.error(), CardError::ReadOnly { at: place, .. } if *place == at),
+        "{failed:?}"
+    );
+    assert!(failed.changed());
 }
 
 #[test]
