@@ -7,8 +7,10 @@ pub use error::EncoderError;
 #[cfg(test)]
 pub(crate) use pn532::bench;
 
+use std::time::Duration;
+
 use encoder_protocols::card::{
-    CardContents, CardError, CardImage, ReadPlan, Uid, WriteError, WriteRules,
+    CardContents, CardError, CardImage, ReadPlan, Uid, WriteError, WriteRules, write_estimate,
 };
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
@@ -40,6 +42,15 @@ pub struct UsbId {
     pub product: u16,
 }
 
+/// What one command to a device costs at most, besides the time that the card's own bytes take on the line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct CommandCost {
+    /// Bytes that the device's protocol adds to a command and its answer.
+    pub framing: u32,
+    /// The time for the exchange over the air, the card's memory, and what lies between PC and line.
+    pub pause: Duration,
+}
+
 /// A device family.
 pub trait Driver: Sync {
     /// The name that the configuration and reports use.
@@ -53,6 +64,9 @@ pub trait Driver: Sync {
 
     /// The line's speed, unless the configuration says otherwise, in bits per second.
     fn baud(&self) -> u32;
+
+    /// What each command costs.
+    fn command_cost(&self) -> CommandCost;
 
     /// Brings up the device behind `port`. Ends with [`EncoderError::Cancelled`] soon after `cancel`.
     fn start<'a>(
@@ -131,6 +145,16 @@ pub trait Encoder: Send {
 /// The driver of that name.
 pub fn driver(name: &str) -> Option<&'static dyn Driver> {
     DRIVERS.iter().find(|driver| driver.name() == name).copied()
+}
+
+/// What preparing, writing and verifying `image` takes at most on this encoder, as long as no exchange is disturbed. For
+/// ever where no driver of that name is known.
+pub fn write_time(settings: &EncoderSettings, image: &CardImage) -> Duration {
+    driver(&settings.driver).map_or(Duration::MAX, |driver| {
+        let baud = settings.baud.unwrap_or(driver.baud());
+        let CommandCost { framing, pause } = driver.command_cost();
+        write_estimate(image).duration(baud, framing, pause)
+    })
 }
 
 /// Every driver's name, with commas between, for messages.

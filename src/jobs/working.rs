@@ -171,7 +171,14 @@ impl Jobs {
     }
 
     fn prepare(&mut self, now: Now, job_id: JobId, front: Front, image: CardImage) {
-        let estimate = write_estimate(&image);
+        let Some(encoder) = self
+            .open
+            .get(&job_id)
+            .and_then(|job| self.encoders.get(job.encoder.0))
+        else {
+            return;
+        };
+        let estimate = write_estimate(&encoder.settings, &image);
         if self.ends_too_late(now, job_id, estimate) {
             return self.fail(job_id, outcome::expired(None));
         }

@@ -38,9 +38,14 @@ pub(crate) struct Bench {
 impl Bench {
     /// A board, and the port that leads to it.
     pub(crate) fn new() -> (Self, Port) {
+        Self::paced(Pace::INSTANT)
+    }
+
+    /// A board that takes its time, and the port that leads to it.
+    pub(crate) fn paced(pace: Pace) -> (Self, Port) {
         let bench = Self {
             clock: Clock::start(),
-            emulator: Arc::new(Mutex::new(Emulator::new(Pace::default()))),
+            emulator: Arc::new(Mutex::new(Emulator::new(pace))),
             moved: Arc::new(Notify::new()),
             plug: Arc::default(),
         };

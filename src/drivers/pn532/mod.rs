@@ -7,6 +7,8 @@ mod chip;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use encoder_protocols::{
     card::{
         CardContents, CardDescription, CardError, CardImage, CardLinkError, Prepared, ReadPlan,
@@ -28,7 +30,7 @@ use self::{
     card::{Bound, Pn532Card, question_card, select_target},
     chip::{Chip, ChipError, DEVICE},
 };
-use super::{Driver, Encoder, EncoderError, Probing, UsbId};
+use super::{CommandCost, Driver, Encoder, EncoderError, Probing, UsbId};
 use crate::{
     clock::Clock,
     encoder::{EncoderIdentity, Poll, Signal},
@@ -37,6 +39,12 @@ use crate::{
 
 /// The line's speed as the chip comes up.
 const BAUD: u32 = 115_200;
+
+/// InDataExchange to the chip has 10 bytes around the card's, its acknowledgement 6, its answer 10.
+const FRAMING: u32 = 26;
+
+/// Up to 6 ms over the air, the chip's own time, and the 16 ms for which an FTDI bridge holds an answer back.
+const PAUSE: Duration = Duration::from_millis(25);
 
 /// The bridge chips of the boards on the market. Each is on countless other devices too, so only asking tells.
 const BRIDGES: &[UsbId] = &[
@@ -93,6 +101,13 @@ impl Driver for Pn532 {
 
     fn baud(&self) -> u32 {
         BAUD
+    }
+
+    fn command_cost(&self) -> CommandCost {
+        CommandCost {
+            framing: FRAMING,
+            pause: PAUSE,
+        }
     }
 
     fn start<'a>(

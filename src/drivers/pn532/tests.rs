@@ -1,3 +1,5 @@
+mod estimate;
+
 use std::time::Duration;
 
 use encoder_protocols::{
