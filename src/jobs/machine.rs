@@ -26,6 +26,9 @@ const FLUSH_AFTER: Duration = Duration::from_millis(250);
 /// How long to wait before trying records again that could not be made durable.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
+/// How long a stopping agent waits for the plan of a card that it has presented.
+const PLAN_GRACE: Duration = Duration::from_secs(2);
+
 /// Every job of the agent.
 ///
 /// Call one of `handle_*` or [`Jobs::drain`], then [`Jobs::poll_action`] until it returns none, carrying out each action
@@ -52,6 +55,8 @@ pub struct Jobs {
     /// What is wrong with the journal now.
     pub(super) journal_problem: Option<String>,
     pub(super) draining: bool,
+    /// Until when a stopping agent waits for plans.
+    pub(super) plans_until: Option<Moment>,
     pub(super) inventory_changed: bool,
 }
 
@@ -88,6 +93,7 @@ impl Jobs {
             problems: contents.problems,
             journal_problem: None,
             draining: false,
+            plans_until: None,
             inventory_changed: false,
         };
         for job in contents.open_jobs {
@@ -169,29 +175,29 @@ impl Jobs {
         self.refresh_inventory();
     }
 
-    /// The agent is to stop: a running write goes on to its end, nothing new begins, waiting jobs stay in the journal.
+    /// The agent is to stop: a running write goes on to its end, and so does a job whose card was presented, if its plan
+    /// comes soon. The coordinator may have bound it, and could not let go of that card after another start. Nothing else
+    /// begins; waiting jobs stay in the journal.
     pub fn drain(&mut self, now: Now) {
         self.draining = true;
-        let preparing = self
-            .open
-            .values()
-            .filter(|job| matches!(job.phase, Phase::Preparing { .. } | Phase::Planning(_)));
-        for job_id in preparing.map(Job::id).collect::<Vec<_>>() {
-            self.give_up_operation(job_id);
-            self.set_phase(job_id, Phase::Waiting);
-        }
+        self.plans_until = Some(now.at + PLAN_GRACE);
         if !self.agenda.deferred.is_empty() {
-            self.agenda.persist(Vec::new(), AfterPersist::Nothing);
+            self.flush();
         }
         self.settle_all(now);
     }
 
     /// Whether nothing is left to wait for after [`Jobs::drain`].
     pub fn is_drained(&self) -> bool {
-        let busy = self
-            .open
-            .values()
-            .any(|job| matches!(job.phase, Phase::Writing(_) | Phase::Reading(_)));
+        let busy = self.open.values().any(|job| {
+            matches!(
+                job.phase,
+                Phase::Planning(_)
+                    | Phase::Preparing { .. }
+                    | Phase::Writing(_)
+                    | Phase::Reading(_)
+            )
+        });
         !busy && self.agenda.is_empty()
     }
 
@@ -271,7 +277,11 @@ impl Jobs {
         let Some(encoder) = self.encoders.get_mut(id.0) else {
             return;
         };
-        let watch = !self.draining && (!encoder.queue.is_empty() || encoder.field.is_guarded());
+        let head = encoder.queue.first().and_then(|head| self.open.get(head));
+        let is_presented = head
+            .is_some_and(|job| matches!(job.phase, Phase::Planning(_) | Phase::Preparing { .. }));
+        let wanted = !encoder.queue.is_empty() || encoder.field.is_guarded();
+        let watch = wanted && (is_presented || !self.draining);
         if watch != encoder.watching {
             encoder.watching = watch;
             if !watch {

@@ -124,11 +124,13 @@ impl Jobs {
     pub(super) fn job_wakes_at(&self, job: &Job) -> Option<Moment> {
         match &job.phase {
             Phase::Waiting | Phase::Planning(_) => {
+                let is_planning = matches!(job.phase, Phase::Planning(_));
+                let plans_until = self.plans_until.filter(|_| is_planning);
                 let gone = self
                     .encoders
                     .get(job.encoder.0)
                     .and_then(|encoder| encoder.gives_up_at());
-                [Some(job.deadline), job.wait.until(), gone]
+                [Some(job.deadline), job.wait.until(), gone, plans_until]
                     .into_iter()
                     .flatten()
                     .min()
@@ -146,6 +148,13 @@ impl Jobs {
         };
         if self.job_wakes_at(job).is_none_or(|at| at > now.at) {
             return;
+        }
+        if matches!(job.phase, Phase::Planning(_))
+            && self.plans_until.is_some_and(|until| until <= now.at)
+        {
+            let id = job.encoder;
+            self.set_phase(job_id, Phase::Waiting);
+            return self.settle(now, id);
         }
         let in_the_way = self.in_the_way(job);
         let gone = self

@@ -32,7 +32,7 @@ impl Jobs {
         let Phase::Planning(front) = job.phase else {
             return;
         };
-        if plan.n != front.n || plan.uid != front.card.uid || self.draining {
+        if plan.n != front.n || plan.uid != front.card.uid {
             return;
         }
         job.times.planned = Some(now.at);
@@ -241,7 +241,7 @@ impl Jobs {
             .encoders
             .get(id.0)
             .is_some_and(|encoder| encoder.is_up());
-        if self.draining || !up {
+        if !up {
             job.phase = Phase::Waiting;
             job.wait.go_on(now.at);
             self.command(id, EncoderCommand::Abort { job_id });

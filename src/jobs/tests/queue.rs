@@ -194,14 +194,62 @@ fn a_stopping_agent_ends_its_write_and_keeps_what_waits() {
 }
 
 #[test]
-fn a_stopping_agent_does_not_begin_a_prepared_write() {
+fn a_stopping_agent_ends_what_it_has_presented_since_it_may_be_bound() {
+    for planned_before in [false, true] {
+        let mut bench = Bench::new();
+        let job = bench.encode(1, 1);
+        let waiting = bench.encode(2, 2);
+        bench.put(1);
+        if planned_before {
+            bench.plan_write(job, 1, uid(1));
+        }
+        bench.drain();
+        assert!(!bench.jobs.is_drained());
+        if !planned_before {
+            bench.put(1);
+            bench.plan_write(job, 1, uid(1));
+        }
+        bench.operation(job, Ok(OperationResult::Prepared));
+        assert_eq!(bench.operating(DESK), Some((job, true)));
+        bench.operation(job, Ok(OperationResult::Written));
+        assert!(bench.jobs.is_drained());
+        assert_eq!(bench.finished().len(), 1);
+        let open = bench.journal.contents().open_jobs;
+        assert_eq!(open.len(), 1);
+        assert_eq!(open[0].facts.job_id, waiting);
+    }
+}
+
+#[test]
+fn a_stopping_agent_waits_two_seconds_for_a_plan_and_takes_none_after_that() {
     let mut bench = Bench::new();
     let job = bench.encode(1, 1);
     bench.put(1);
-    bench.plan_write(job, 1, uid(1));
     bench.drain();
-    bench.operation(job, Ok(OperationResult::Prepared));
+    bench.advance(Duration::from_millis(1_999));
+    assert!(!bench.jobs.is_drained());
+    bench.advance(Duration::from_millis(1));
     assert!(bench.jobs.is_drained());
+    bench.plan_write(job, 1, uid(1));
     assert_eq!(bench.operating(DESK), None);
+    assert_eq!(bench.finished().len(), 0);
+    assert_eq!(bench.journal.contents().open_jobs.len(), 1);
+}
+
+#[test]
+fn a_stopping_agent_waits_for_no_person() {
+    let mut bench = Bench::new();
+    bench.encode(1, 1);
+    bench.drain();
+    assert!(bench.jobs.is_drained());
+    // Nor for one who has lifted the card again.
+    let mut bench = Bench::new();
+    bench.encode(1, 1);
+    bench.put(1);
+    bench.drain();
+    bench.poll(crate::encoder::Poll::Empty);
+    assert!(bench.jobs.is_drained());
+    bench.put(2);
+    assert_eq!(bench.presented().len(), 1, "the first card only");
     assert_eq!(bench.journal.contents().open_jobs.len(), 1);
 }
