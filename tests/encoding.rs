@@ -63,7 +63,10 @@ async fn an_encode_writes_the_image_and_a_scan_reads_it_back() {
         sector: 2,
         keys: transport_key(),
     }];
-    let plan = ReadPlan::MifareClassic(ClassicRead { sectors });
+    let plan = ReadPlan::MifareClassic(ClassicRead {
+        sectors,
+        extension: vec![],
+    });
     setting.plan(&presented, Plan::Read { plan }).await;
     let scanned = finished(&mut setting.line).await;
     assert_eq!(

@@ -484,7 +484,10 @@ impl Setting {
             sector: 1,
             keys: sector(1, 0).keys,
         }];
-        let plan = ReadPlan::MifareClassic(ClassicRead { sectors });
+        let plan = ReadPlan::MifareClassic(ClassicRead {
+            sectors,
+            extension: vec![],
+        });
         self.plan(&presented, Plan::Read { plan }).await;
         let scanned = finished(&mut self.line).await;
         assert_eq!(scanned.job_id, scan.job_id);

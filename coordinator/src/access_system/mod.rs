@@ -41,7 +41,7 @@ pub struct AccessSystem {
 pub enum Decoded {
     /// A record that this system made for this very card.
     Record(KeyRecord),
-    /// Something that looks like a record and is not authentic. Nothing of it is given out.
+    /// Something that looks like a record and is not authentic, or is not whole. Nothing of it is given out.
     NotAuthentic,
     /// No record.
     Nothing,
@@ -141,6 +141,7 @@ impl AccessSystem {
             Err(
                 KeyRecordError::NotAuthentic
                 | KeyRecordError::UnknownVersion(_)
+                | KeyRecordError::WrongLength { .. }
                 | KeyRecordError::UnknownKeyVersion(_)
                 | KeyRecordError::Malformed,
             ) => Decoded::NotAuthentic,
@@ -152,6 +153,7 @@ fn refusal(error: &LayoutError) -> Refusal {
     let code = match error {
         LayoutError::IncompatibleTechnology(_)
         | LayoutError::NoUid
+        | LayoutError::TooManyEntrances { .. }
         | LayoutError::NoSuchSector { .. } => ErrorCode::IncompatibleCardFormat,
         LayoutError::NoSiteKey | LayoutError::Content(_) => ErrorCode::UncategorizedError,
     };

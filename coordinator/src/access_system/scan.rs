@@ -37,8 +37,8 @@ pub async fn scan_result(
         Decoded::NotAuthentic => {
             return Ok(foreign(
                 card,
-                "The card carries a record that is not authentic: it was copied from another card, changed, or made by \
-                 another system. Nothing of it is shown.",
+                "The card carries a record that is not authentic: it was copied from another card, changed, written in part, \
+                 or made by another system. Nothing of it is shown.",
             ));
         }
         Decoded::Nothing => {

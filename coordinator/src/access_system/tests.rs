@@ -1,7 +1,11 @@
 //! What the access system makes for cards and reads back from them.
 
-use encoder_protocols::card::{
-    BlockContents, CardImage, ClassicImage, Technology, Uid, key_record::SiteKey,
+use encoder_protocols::{
+    card::{
+        BlockContents, CardImage, ClassicImage, Technology, Uid,
+        key_record::{MOST_ENTRANCES, SiteKey},
+    },
+    wire::{CardPlan, JobId, MAX_MESSAGE_BYTES, Plan, ServiceMessage, WireMessage as _},
 };
 
 use super::*;
@@ -77,29 +81,73 @@ fn cards_that_cannot_carry_a_record_are_incompatible() {
 fn a_credential_that_fits_no_record_is_refused_without_blaming_the_card() {
     let system = AccessSystem::new(keys(&[1]));
     let card = card(&[1, 2, 3, 4, 5, 6, 7], Technology::Ntag213);
-    let refusal = prepare(&system, &card, &[1, 2, 3, 4]).unwrap_err();
-    assert_eq!(refusal.code, ErrorCode::UncategorizedError);
-    assert!(refusal.message.contains("entrances"), "{}", refusal.message);
+    for entrances in [vec![0], vec![1; MOST_ENTRANCES + 1]] {
+        let refusal = prepare(&system, &card, &entrances).unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::UncategorizedError);
+        assert!(refusal.message.contains("entrance"), "{}", refusal.message);
+    }
     let keyless = prepare(&AccessSystem::new([]), &card, &[]).unwrap_err();
     assert_eq!(keyless.code, ErrorCode::UncategorizedError);
+}
+
+#[test]
+fn a_card_without_room_for_all_entrances_is_incompatible_and_told_in_numbers() {
+    let system = AccessSystem::new(keys(&[1]));
+    let twenty: Vec<u16> = (1..=20).collect();
+    let small = card(&[1, 2, 3, 4, 5, 6, 7], Technology::Ultralight);
+    let refusal = prepare(&system, &small, &twenty).unwrap_err();
+    assert_eq!(refusal.code, ErrorCode::IncompatibleCardFormat);
+    assert_eq!(
+        refusal.message,
+        "a MIFARE Ultralight has room for 3 entrances, the credential has 20; \
+         use a larger card, or give the credential fewer entrances"
+    );
+    let large = card(&[1, 2, 3, 4], Technology::MifareClassic1k);
+    assert!(prepare(&system, &large, &twenty).is_ok());
+}
+
+#[test]
+fn the_largest_plans_fit_a_message() {
+    let system = AccessSystem::new(keys(&[4, 3, 2, 1]));
+    let entrances = vec![u16::MAX; MOST_ENTRANCES];
+    let card = card(&[1, 2, 3, 4], Technology::MifareClassic4k);
+    let content = prepare(&system, &card, &entrances).unwrap();
+    let image = system.image(&card, Uuid::from_u128(7), &content).unwrap();
+    for plan in [
+        Plan::Write { image },
+        Plan::Read {
+            plan: system.read_plan(&card),
+        },
+    ] {
+        let message = ServiceMessage::CardPlan(CardPlan {
+            job_id: JobId(Uuid::nil()),
+            n: 1,
+            uid: card.uid,
+            plan,
+        });
+        assert!(message.encode().len() < MAX_MESSAGE_BYTES / 4);
+    }
 }
 
 #[test]
 fn what_was_written_decodes_on_its_own_card_alone() {
     let system = AccessSystem::new(keys(&[1]));
     let own = card(&[1, 2, 3, 4], Technology::MifareClassic1k);
-    let content = prepare(&system, &own, &[5]).unwrap();
-    let image = system.image(&own, Uuid::from_u128(7), &content).unwrap();
-    let contents = as_read(&image);
-    assert!(matches!(
-        system.decode(&own, &contents),
-        Decoded::Record(record) if record.credential_id == Uuid::from_u128(7) && record.entrances == [5]
-    ));
     let copy = card(&[9, 9, 9, 9], Technology::MifareClassic1k);
-    assert!(matches!(
-        system.decode(&copy, &contents),
-        Decoded::NotAuthentic
-    ));
+    for entrances in [vec![5], (1..=20).collect()] {
+        let content = prepare(&system, &own, &entrances).unwrap();
+        let image = system.image(&own, Uuid::from_u128(7), &content).unwrap();
+        let contents = as_read(&image);
+        let Decoded::Record(record) = system.decode(&own, &contents) else {
+            panic!("expected a record of {entrances:?}");
+        };
+        assert_eq!(record.credential_id, Uuid::from_u128(7));
+        assert_eq!(record.entrances, entrances);
+        assert!(matches!(
+            system.decode(&copy, &contents),
+            Decoded::NotAuthentic
+        ));
+    }
     assert!(matches!(
         system.decode(&own, &CardContents::UidOnly),
         Decoded::Nothing

@@ -1,7 +1,7 @@
 //! `/acs/credentials/*`.
 
 use axum::{Router, extract::State};
-use encoder_protocols::card::key_record::{KeyRecord, RecordContentError};
+use encoder_protocols::card::key_record::{KeyRecord, MOST_ENTRANCES, RecordContentError};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
@@ -192,7 +192,7 @@ fn read_wanted(reader: &mut Reader<'_>) -> Result<Wanted, Invalid> {
     reader.refuse("code", "a card credential has no code");
     let user = reader.id("acs_user_id");
     let system = reader.optional_id("acs_system_id");
-    let entrances = reader.optional_ids("allowed_acs_entrance_ids");
+    let entrances = reader.optional_ids_up_to(MOST_ENTRANCES, "allowed_acs_entrance_ids");
     let starts_at = reader.optional_time("starts_at");
     let ends_at = reader.optional_time("ends_at");
     let (starts_at, ends_at) = (starts_at?, ends_at?);

@@ -10,7 +10,7 @@ use crate::store::PageRequest;
 /// The longest text taken, in characters.
 const MAX_TEXT: usize = 1000;
 
-/// The longest list taken.
+/// The longest list taken, unless the parameter says otherwise.
 const MAX_LIST: usize = 500;
 
 /// The largest page given, whatever was asked for.
@@ -65,7 +65,16 @@ impl<'a> Reader<'a> {
 
     /// A list of ids that may be absent.
     pub fn optional_ids(&mut self, name: &str) -> Result<Option<Vec<Uuid>>, Invalid> {
-        let Some(texts) = self.optional_texts(name)? else {
+        self.optional_ids_up_to(MAX_LIST, name)
+    }
+
+    /// A list of `most` ids at most that may be absent.
+    pub fn optional_ids_up_to(
+        &mut self,
+        most: usize,
+        name: &str,
+    ) -> Result<Option<Vec<Uuid>>, Invalid> {
+        let Some(texts) = self.optional_texts_up_to(most, name)? else {
             return Ok(None);
         };
         let mut ids = Vec::with_capacity(texts.len());
@@ -107,6 +116,14 @@ impl<'a> Reader<'a> {
 
     /// A list of texts that may be absent; one text alone counts as a list of it.
     pub fn optional_texts(&mut self, name: &str) -> Result<Option<Vec<String>>, Invalid> {
+        self.optional_texts_up_to(MAX_LIST, name)
+    }
+
+    fn optional_texts_up_to(
+        &mut self,
+        most: usize,
+        name: &str,
+    ) -> Result<Option<Vec<String>>, Invalid> {
         let values = match self.raw(name) {
             None | Some((Value::Null, _)) => return Ok(None),
             Some((Value::Array(values), _)) => values.as_slice(),
@@ -114,10 +131,10 @@ impl<'a> Reader<'a> {
             Some((text @ Value::String(_), true)) => std::slice::from_ref(text),
             Some((other, _)) => return Err(self.unexpected(name, "array", other)),
         };
-        if values.len() > MAX_LIST {
+        if values.len() > most {
             return Err(self.wrong(
                 name,
-                format!("Array must contain at most {MAX_LIST} element(s)"),
+                format!("Array must contain at most {most} element(s)"),
             ));
         }
         let mut texts = Vec::with_capacity(values.len());

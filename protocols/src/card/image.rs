@@ -172,6 +172,10 @@ pub enum ReadPlan {
 pub struct ClassicRead {
     /// Each at most once.
     pub sectors: Vec<SectorRead>,
+    /// Where the extension of a key record goes on that begins in the first of `sectors`: read in this order, as far as such a
+    /// record says that it goes, and not at all where there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extension: Vec<SectorRead>,
 }
 
 /// One sector to read.
@@ -190,6 +194,10 @@ pub struct Type2Read {
     pub first_page: u8,
     /// The last page.
     pub last_page: u8,
+    /// The last page that the extension of a key record may take which begins on `first_page`: the pages behind `last_page`
+    /// are read as far as such a record says that it goes, and not at all where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_extension_page: Option<u8>,
     /// The passwords that may open the card if it is protected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub passwords: Vec<Password>,

@@ -207,10 +207,16 @@ golden! {
     card_plan_read_classic: plan(Plan::Read {
         plan: ReadPlan::MifareClassic(ClassicRead {
             sectors: vec![SectorRead { sector: 1, keys: keys() }],
+            extension: vec![SectorRead { sector: 2, keys: keys() }],
         }),
     });
     card_plan_read_type2: plan(Plan::Read {
-        plan: ReadPlan::Type2(Type2Read { first_page: 4, last_page: 15, passwords: vec![] }),
+        plan: ReadPlan::Type2(Type2Read {
+            first_page: 4,
+            last_page: 15,
+            last_extension_page: Some(39),
+            passwords: vec![],
+        }),
     });
     card_plan_read_uid_only: plan(Plan::Read { plan: ReadPlan::UidOnly });
     card_plan_ignore: plan(Plan::Ignore);

@@ -101,6 +101,7 @@ async fn an_image_is_prepared_without_a_change_then_written_and_verified() {
             sector: 1,
             keys: keys(),
         }],
+        extension: vec![],
     });
     let CardContents::MifareClassic { blocks, unread } =
         encoder.read(uid, &plan, &cancel).await.unwrap()

@@ -77,11 +77,17 @@ impl Site {
 
     /// A credential that ends in 2027.
     pub(super) async fn credential(&self) -> String {
+        self.credential_for(&[]).await
+    }
+
+    /// A credential for these entrances.
+    pub(super) async fn credential_for(&self, entrances: &[Uuid]) -> String {
         let body = json!({"acs_system_id": self.bench.system, "full_name": "Jane Doe"});
         let user = self.bench.post("/acs/users/create", body).await;
         let body = json!({
             "acs_user_id": user.ok("acs_user")["acs_user_id"],
             "access_method": "card",
+            "allowed_acs_entrance_ids": entrances,
             "starts_at": "2026-12-01T15:00:00.250Z",
             "ends_at": "2027-01-04T12:00:00.750Z",
         });

@@ -211,6 +211,57 @@ async fn a_scan_shows_what_was_encoded_and_what_has_changed_since() {
 }
 
 #[tokio::test]
+async fn a_credential_with_many_entrances_goes_onto_a_card_with_room_and_is_scanned_whole() {
+    let site = Site::start().await;
+    let (mut agent, encoder) = site.desk("desk").await;
+    let mut doors = Vec::new();
+    for number in 1..=20 {
+        let name = format!("Room {number}");
+        doors.push(site.bench.entrance(site.bench.system, &name).await);
+    }
+    let credential = site.credential_for(&doors).await;
+
+    site.encode(&encoder, &credential).await;
+    let job = agent.job().await;
+    agent
+        .say(AgentMessage::JobAccepted { job_id: job.job_id })
+        .await;
+    let small = CardDescription {
+        technology: Technology::Ultralight,
+        ..card(B)
+    };
+    let plan = agent.present(&job, 1, small).await;
+    let Plan::Refuse { code, message } = plan.plan else {
+        panic!("expected a refusal, got {plan:?}");
+    };
+    assert_eq!(code, ErrorCode::IncompatibleCardFormat);
+    let numbers = "room for 3 entrances, the credential has 20";
+    assert!(message.contains(numbers), "{message}");
+    agent.fail(&job, error(code, Touched::Untouched)).await;
+
+    let (ended, image) = site.issue(&mut agent, &encoder, &credential, A).await;
+    assert_eq!(ended["status"], "success", "{ended}");
+    let whole = site
+        .scanned(&mut agent, &encoder, card(A), as_read(&image))
+        .await;
+    assert_eq!(
+        whole["result"]["acs_credential_on_seam"]["acs_credential_id"],
+        credential
+    );
+    assert_eq!(whole["result"]["warnings"], json!([]));
+
+    let CardContents::MifareClassic { mut blocks, unread } = as_read(&image) else {
+        panic!("a classic card");
+    };
+    blocks.retain(|block| block.block < 8);
+    let contents = CardContents::MifareClassic { blocks, unread };
+    let part = site.scanned(&mut agent, &encoder, card(A), contents).await;
+    assert_eq!(part["result"]["acs_credential_on_seam"], Value::Null);
+    let words = text(&part["result"]["warnings"][0]["warning_message"]);
+    assert!(words.contains("not authentic"), "{words}");
+}
+
+#[tokio::test]
 async fn a_scan_of_a_foreign_card_tells_its_number_and_nothing_else() {
     let site = Site::start().await;
     let (mut agent, encoder) = site.desk("desk").await;

@@ -11,7 +11,7 @@ const LARGE_SECTOR: u8 = 16;
 pub(super) const MOST_SECTORS: u8 = 40;
 
 /// How many sectors a card has.
-pub(super) fn sectors(technology: Technology) -> Result<u8, CardError> {
+pub(in crate::card) fn sectors(technology: Technology) -> Result<u8, CardError> {
     match technology {
         Technology::MifareClassicMini => Ok(5),
         Technology::MifareClassic1k => Ok(16),
@@ -34,15 +34,15 @@ pub(super) fn sectors(technology: Technology) -> Result<u8, CardError> {
 
 /// One of a card's sectors: below [`MOST_SECTORS`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Sector(u8);
+pub(in crate::card) struct Sector(u8);
 
 impl Sector {
     /// The sector with this number; none where no card has it.
-    pub(super) fn new(number: u8) -> Option<Self> {
+    pub(in crate::card) fn new(number: u8) -> Option<Self> {
         (number < MOST_SECTORS).then_some(Self(number))
     }
 
-    pub(super) const fn number(self) -> u8 {
+    pub(in crate::card) const fn number(self) -> u8 {
         self.0
     }
 
@@ -56,7 +56,7 @@ impl Sector {
     }
 
     /// How many data blocks there are before the trailer.
-    pub(super) const fn data_blocks(self) -> u8 {
+    pub(in crate::card) const fn data_blocks(self) -> u8 {
         if self.0 < FIRST_LARGE_SECTOR {
             SMALL_SECTOR - 1
         } else {
@@ -67,6 +67,11 @@ impl Sector {
     /// The block of the trailer, counted over the card.
     pub(super) const fn trailer(self) -> u8 {
         self.first_block() + self.data_blocks()
+    }
+
+    /// The data blocks, counted over the card.
+    pub(in crate::card) const fn data(self) -> std::ops::Range<u8> {
+        self.first_block()..self.trailer()
     }
 
     /// The data block with this number within the sector, counted over the card.

@@ -6,10 +6,12 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroize;
 
+use super::record::Format;
 use crate::card::{ClassicKey, KeySlot, Password, Uid};
 
 const MAC_KEY_LABEL: &[u8] = b"EK1 mac key\0";
-const RECORD_LABEL: &[u8] = b"EK1 record\0";
+const SINGLE_RECORD_LABEL: &[u8] = b"EK1 record\0";
+const EXTENDED_RECORD_LABEL: &[u8] = b"EK2 record\0";
 const CLASSIC_KEY_A_LABEL: &[u8] = b"EK1 classic key A\0";
 const CLASSIC_KEY_B_LABEL: &[u8] = b"EK1 classic key B\0";
 const TYPE2_PASSWORD_LABEL: &[u8] = b"EK1 type 2 password\0";
@@ -85,29 +87,47 @@ impl SiteKey {
         }
     }
 
-    /// The MAC that binds the record bytes before it to the card `uid`.
-    pub(super) fn record_mac(&self, uid: &Uid, record: &[u8]) -> [u8; MAC_LENGTH] {
-        first(
-            &self
-                .record_digest(uid, record)
-                .finalize()
-                .into_bytes()
-                .into(),
-        )
+    /// The MAC that binds the record bytes before it, and its extension, to the card `uid`.
+    pub(super) fn record_mac(
+        &self,
+        format: Format,
+        uid: &Uid,
+        body: &[u8],
+        extension: &[u8],
+    ) -> [u8; MAC_LENGTH] {
+        let digest = self.record_digest(format, uid, body, extension);
+        first(&digest.finalize().into_bytes().into())
     }
 
-    /// Whether `mac` is that of the record bytes; takes the same time for every wrong one.
-    pub(super) fn is_record_mac(&self, uid: &Uid, record: &[u8], mac: &[u8; MAC_LENGTH]) -> bool {
-        self.record_digest(uid, record)
+    /// Whether `mac` is that of the record; takes the same time for every wrong one.
+    pub(super) fn is_record_mac(
+        &self,
+        format: Format,
+        uid: &Uid,
+        body: &[u8],
+        extension: &[u8],
+        mac: &[u8; MAC_LENGTH],
+    ) -> bool {
+        self.record_digest(format, uid, body, extension)
             .verify_truncated_left(mac)
             .is_ok()
     }
 
-    fn record_digest(&self, uid: &Uid, record: &[u8]) -> Hmac<Sha256> {
+    fn record_digest(
+        &self,
+        format: Format,
+        uid: &Uid,
+        body: &[u8],
+        extension: &[u8],
+    ) -> Hmac<Sha256> {
+        let label = match format {
+            Format::Single => SINGLE_RECORD_LABEL,
+            Format::Extended => EXTENDED_RECORD_LABEL,
+        };
         let mut mac_key = hmac(&self.0, &[MAC_KEY_LABEL]);
         let mut digest = keyed(&mac_key);
         mac_key.zeroize();
-        for part in [RECORD_LABEL, &uid_length(uid), uid.as_bytes(), record] {
+        for part in [label, &uid_length(uid), uid.as_bytes(), body, extension] {
             digest.update(part);
         }
         digest

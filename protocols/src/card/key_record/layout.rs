@@ -1,10 +1,14 @@
-//! Where the record stands on each card technology, and with which keys (README, "On the card").
+//! Which bytes and keys put a record on a card and find it again (README, "On the card").
 
-use super::{KeyRecord, RECORD_LENGTH, RecordContentError, VersionedSiteKey};
+use super::{
+    KeyRecord, RECORD_LENGTH, RecordContentError, VersionedSiteKey,
+    extension::extension_length,
+    place::{FIRST_EXTENSION_PAGE, FIRST_PAGE, Place},
+};
 use crate::card::{
     BlockImage, CandidateKey, CardContents, CardDescription, CardImage, ClassicImage, ClassicKey,
     ClassicRead, KeySlot, PageImage, Password, ReadPlan, SectorImage, SectorRead, Technology,
-    TrailerImage, Type2Image, Type2Protection, Type2Read, Uid,
+    TrailerImage, Type2Image, Type2Protection, Type2Read, Uid, classic::Sector,
 };
 
 /// The key of both slots as a card leaves the factory.
@@ -13,11 +17,6 @@ const TRANSPORT_KEY: [u8; 6] = [0xFF; 6];
 const ACCESS_BITS: [u8; 3] = [0x78, 0x77, 0x88];
 /// The factory's value of a trailer's free byte.
 const USER_BYTE: u8 = 0x69;
-const FIRST_PAGE: u8 = 4;
-const LAST_PAGE: u8 = 15;
-const BLOCKS_PER_SMALL_SECTOR: u8 = 4;
-/// Sector 0 holds the manufacturer's block, sectors from 32 on have another shape.
-const SECTORS_WITH_ROOM: std::ops::RangeInclusive<u8> = 1..=31;
 
 /// Choices that an access system makes once for all its cards.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -55,18 +54,24 @@ pub enum LayoutError {
         /// The card.
         technology: Technology,
     },
+    /// More entrances than this card has room for.
+    #[error(
+        "a {technology} has room for {fit} entrances, the credential has {asked}; use a larger card, or give the credential fewer entrances"
+    )]
+    TooManyEntrances {
+        /// The card.
+        technology: Technology,
+        /// How many fit.
+        fit: usize,
+        /// How many the credential has.
+        asked: usize,
+    },
     /// The access system has no site key.
     #[error("the access system has no site key; create one")]
     NoSiteKey,
     /// The credential does not fit a record.
     #[error(transparent)]
     Content(#[from] RecordContentError),
-}
-
-/// Where the record stands on one card.
-enum Place {
-    Sector(u8),
-    Pages { passwords: bool },
 }
 
 impl Default for Layout {
@@ -79,6 +84,14 @@ impl Default for Layout {
 }
 
 impl Layout {
+    /// How many entrances a record on a card of `technology` may have.
+    ///
+    /// # Errors
+    /// [`LayoutError`] where it can carry no record.
+    pub fn most_entrances(&self, technology: Technology) -> Result<usize, LayoutError> {
+        Ok(Place::on(technology, self.classic_sector)?.most_entrances())
+    }
+
     /// The image that puts `record` on `card`, under the newest of `keys`, which stand newest first.
     ///
     /// # Errors
@@ -92,11 +105,19 @@ impl Layout {
         let (place, uid) = self.place(card)?;
         let newest = keys.first().ok_or(LayoutError::NoSiteKey)?;
         let bytes = record.encode(&uid, newest)?;
+        let (fit, asked) = (place.most_entrances(), record.entrances.len());
+        if asked > fit {
+            return Err(LayoutError::TooManyEntrances {
+                technology: card.technology,
+                fit,
+                asked,
+            });
+        }
         Ok(match place {
-            Place::Sector(sector) => {
-                CardImage::MifareClassic(classic_image(sector, &uid, &bytes, newest, keys))
+            Place::Sectors { own, following } => {
+                CardImage::MifareClassic(classic_image(own, &following, &uid, &bytes, newest, keys))
             }
-            Place::Pages { passwords } => CardImage::Type2(Type2Image {
+            Place::Pages { passwords, .. } => CardImage::Type2(Type2Image {
                 passwords: derived_passwords(passwords, &uid, keys),
                 pages: pages(&bytes),
                 protection: self.protects(passwords).then(|| protection(&uid, newest)),
@@ -108,63 +129,58 @@ impl Layout {
     ///
     /// A card that cannot carry a record gets [`ReadPlan::UidOnly`]: scanning it is no error.
     pub fn read_plan_for(&self, card: &CardDescription, keys: &[VersionedSiteKey]) -> ReadPlan {
-        match self.place(card) {
-            Ok((Place::Sector(sector), uid)) => ReadPlan::MifareClassic(ClassicRead {
-                sectors: vec![SectorRead {
-                    sector,
+        let Ok((place, uid)) = self.place(card) else {
+            return ReadPlan::UidOnly;
+        };
+        match place {
+            Place::Sectors { own, following } => {
+                let read = |sector: Sector| SectorRead {
+                    sector: sector.number(),
                     keys: candidates(KeySlot::A, sector, &uid, keys),
-                }],
-            }),
-            Ok((Place::Pages { passwords }, uid)) => ReadPlan::Type2(Type2Read {
+                };
+                ReadPlan::MifareClassic(ClassicRead {
+                    sectors: vec![read(own)],
+                    extension: following.into_iter().map(read).collect(),
+                })
+            }
+            Place::Pages { passwords, last } => ReadPlan::Type2(Type2Read {
                 first_page: FIRST_PAGE,
-                last_page: LAST_PAGE,
+                last_page: FIRST_EXTENSION_PAGE - 1,
+                last_extension_page: (last >= FIRST_EXTENSION_PAGE).then_some(last),
                 passwords: derived_passwords(passwords, &uid, keys),
             }),
-            Err(_) => ReadPlan::UidOnly,
         }
     }
 
-    /// The bytes at the record's place in what was read from `card`, for [`super::decode`]; none where they were not
-    /// all read.
+    /// The bytes at the record's place in what was read from `card`, for [`super::decode`], with those of its extension as
+    /// far as they were read; none where the record's own were not all read.
     pub fn record_bytes_from(
         &self,
         contents: &CardContents,
         card: &CardDescription,
-    ) -> Option<[u8; RECORD_LENGTH]> {
+    ) -> Option<Vec<u8>> {
         let (place, _) = self.place(card).ok()?;
-        match (place, contents) {
-            (Place::Sector(sector), CardContents::MifareClassic { blocks, .. }) => {
-                let bytes: Vec<u8> = (0..BLOCKS_PER_SMALL_SECTOR - 1)
-                    .map(|block| sector * BLOCKS_PER_SMALL_SECTOR + block)
-                    .filter_map(|block| blocks.iter().find(|read| read.block == block))
+        let mut bytes = match (place, contents) {
+            (Place::Sectors { own, following }, CardContents::MifareClassic { blocks, .. }) => {
+                let wanted = std::iter::once(own).chain(following);
+                wanted
+                    .flat_map(Sector::data)
+                    .map_while(|block| blocks.iter().find(|read| read.block == block))
                     .flat_map(|read| read.data)
-                    .collect();
-                bytes.try_into().ok()
+                    .collect()
             }
             (Place::Pages { .. }, CardContents::Type2 { first_page, data }) => {
                 let skipped = usize::from(FIRST_PAGE.checked_sub(*first_page)?) * 4;
-                data.get(skipped..)?.first_chunk().copied()
+                data.get(skipped..)?.to_vec()
             }
-            _ => None,
-        }
+            _ => return None,
+        };
+        bytes.truncate(RECORD_LENGTH + extension_length(&bytes));
+        (bytes.len() >= RECORD_LENGTH).then_some(bytes)
     }
 
     fn place(&self, card: &CardDescription) -> Result<(Place, Uid), LayoutError> {
-        let technology = card.technology;
-        let place = match technology {
-            Technology::MifareClassicMini => self.sector_of(technology, 5)?,
-            Technology::MifareClassic1k => self.sector_of(technology, 16)?,
-            Technology::MifareClassic4k => self.sector_of(technology, 40)?,
-            Technology::Ultralight | Technology::UltralightC => Place::Pages { passwords: false },
-            Technology::UltralightEv1Ul11
-            | Technology::UltralightEv1Ul21
-            | Technology::Ntag213
-            | Technology::Ntag215
-            | Technology::Ntag216 => Place::Pages { passwords: true },
-            Technology::Desfire | Technology::IsoDep | Technology::Unknown => {
-                return Err(LayoutError::IncompatibleTechnology(technology));
-            }
-        };
+        let place = Place::on(card.technology, self.classic_sector)?;
         let uid = card
             .uid
             .filter(|uid| !uid.is_random())
@@ -172,43 +188,54 @@ impl Layout {
         Ok((place, uid))
     }
 
-    fn sector_of(&self, technology: Technology, sectors: u8) -> Result<Place, LayoutError> {
-        let sector = self.classic_sector;
-        if !SECTORS_WITH_ROOM.contains(&sector) || sector >= sectors {
-            return Err(LayoutError::NoSuchSector { sector, technology });
-        }
-        Ok(Place::Sector(sector))
-    }
-
     fn protects(&self, passwords: bool) -> bool {
         passwords && self.type2_password == Type2Password::ProtectWriting
     }
 }
 
+/// The extension's sectors stand first: an encode that is torn among them leaves an old record without an extension whole,
+/// and one that has an extension not authentic.
 fn classic_image(
-    sector: u8,
+    own: Sector,
+    following: &[Sector],
     uid: &Uid,
-    bytes: &[u8; RECORD_LENGTH],
+    bytes: &[u8],
     newest: &VersionedSiteKey,
     keys: &[VersionedSiteKey],
 ) -> ClassicImage {
-    let blocks = (0u8..)
-        .zip(bytes.as_chunks().0)
+    let (blocks, _) = bytes.as_chunks();
+    let mut left = blocks.iter();
+    let mut sectors: Vec<SectorImage> = std::iter::once(&own)
+        .chain(following)
+        .map(|sector| sector_image(*sector, &mut left, uid, newest, keys))
+        .take_while(|sector| !sector.blocks.is_empty())
+        .collect();
+    sectors.rotate_left(1);
+    ClassicImage { sectors }
+}
+
+/// One sector with as many of the blocks that are left as it takes.
+fn sector_image<'b>(
+    sector: Sector,
+    left: &mut impl Iterator<Item = &'b [u8; 16]>,
+    uid: &Uid,
+    newest: &VersionedSiteKey,
+    keys: &[VersionedSiteKey],
+) -> SectorImage {
+    let blocks = (0..sector.data_blocks())
+        .zip(left)
         .map(|(block, data)| BlockImage { block, data: *data })
         .collect();
-    let trailer = TrailerImage {
-        key_a: newest.key.classic_key(KeySlot::A, sector, uid),
-        access_bits: ACCESS_BITS,
-        user_byte: USER_BYTE,
-        key_b: newest.key.classic_key(KeySlot::B, sector, uid),
-    };
-    ClassicImage {
-        sectors: vec![SectorImage {
-            sector,
-            keys: candidates(KeySlot::B, sector, uid, keys),
-            blocks,
-            trailer: Some(trailer),
-        }],
+    SectorImage {
+        sector: sector.number(),
+        keys: candidates(KeySlot::B, sector, uid, keys),
+        blocks,
+        trailer: Some(TrailerImage {
+            key_a: newest.key.classic_key(KeySlot::A, sector.number(), uid),
+            access_bits: ACCESS_BITS,
+            user_byte: USER_BYTE,
+            key_b: newest.key.classic_key(KeySlot::B, sector.number(), uid),
+        }),
     }
 }
 
@@ -216,14 +243,14 @@ fn classic_image(
 /// state let key B be read, so such a key B opens nothing: the transport key counts as key A.
 fn candidates(
     slot: KeySlot,
-    sector: u8,
+    sector: Sector,
     uid: &Uid,
     keys: &[VersionedSiteKey],
 ) -> Vec<CandidateKey> {
     keys.iter()
         .map(|site_key| CandidateKey {
             slot,
-            key: site_key.key.classic_key(slot, sector, uid),
+            key: site_key.key.classic_key(slot, sector.number(), uid),
         })
         .chain([CandidateKey {
             slot: KeySlot::A,
@@ -232,11 +259,16 @@ fn candidates(
         .collect()
 }
 
-fn pages(bytes: &[u8; RECORD_LENGTH]) -> Vec<PageImage> {
-    (FIRST_PAGE..=LAST_PAGE)
-        .zip(bytes.as_chunks().0)
+/// The extension's pages stand first, as on a MIFARE Classic.
+fn pages(bytes: &[u8]) -> Vec<PageImage> {
+    let (data, _) = bytes.as_chunks();
+    let mut pages: Vec<PageImage> = (FIRST_PAGE..)
+        .zip(data)
         .map(|(page, data)| PageImage { page, data: *data })
-        .collect()
+        .collect();
+    let extension = pages.partition_point(|page| page.page < FIRST_EXTENSION_PAGE);
+    pages.rotate_left(extension);
+    pages
 }
 
 fn derived_passwords(wanted: bool, uid: &Uid, keys: &[VersionedSiteKey]) -> Vec<Password> {

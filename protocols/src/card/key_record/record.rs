@@ -5,13 +5,15 @@ use std::fmt;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{KeyVersion, RECORD_LENGTH, VersionedSiteKey};
+use super::{
+    KeyVersion, MOST_ENTRANCES, RECORD_LENGTH, VersionedSiteKey,
+    extension::{OWN_ENTRANCES, extension_length, extension_of},
+};
 use crate::card::Uid;
 
 const MAGIC: [u8; 2] = *b"EK";
-const FORMAT_VERSION: u8 = 1;
-const MOST_ENTRANCES: usize = 3;
-const AUTHENTICATED_LENGTH: usize = 40;
+const BODY_LENGTH: usize = 40;
+const COUNT: std::ops::Range<usize> = 32..34;
 const NO_START: u32 = 0;
 const NO_END: u32 = u32::MAX;
 const RESERVED: u8 = 0;
@@ -28,7 +30,8 @@ pub struct KeyRecord {
     pub starts_at: Option<Timestamp>,
     /// The last second at which it opens; none: for ever.
     pub ends_at: Option<Timestamp>,
-    /// The access system's own numbers of the entrances it opens, from 1 on; at most 3.
+    /// The access system's own numbers of the entrances it opens, from 1 on; at most [`MOST_ENTRANCES`], and as many as the
+    /// card has room for.
     pub entrances: Vec<u16>,
 }
 
@@ -55,7 +58,7 @@ pub enum RecordContentError {
         /// What was asked.
         got: Timestamp,
     },
-    /// More entrances than fit.
+    /// More entrances than fit any card.
     #[error(
         "expected at most {MOST_ENTRANCES} entrances, got {0}; give the credential fewer entrances"
     )]
@@ -72,8 +75,16 @@ pub enum KeyRecordError {
     #[error("the card carries no key record")]
     NotARecord,
     /// A record of another format.
-    #[error("expected a key record of version {FORMAT_VERSION}, got version {0}")]
+    #[error("expected a key record of version 1 or 2, got version {0}")]
     UnknownVersion(u8),
+    /// Not as many bytes as the record says: its extension, or a part of it, was not read.
+    #[error("the key record says that it has {expected} bytes, got {got}")]
+    WrongLength {
+        /// What it says.
+        expected: usize,
+        /// What was given.
+        got: usize,
+    },
     /// A record made with a site key that was not given.
     #[error("the key record names site key version {0}, which this access system does not have")]
     UnknownKeyVersion(KeyVersion),
@@ -85,6 +96,66 @@ pub enum KeyRecordError {
     Malformed,
 }
 
+/// How a record holds its entrances.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Format {
+    /// Version 1: all of them in its own bytes.
+    Single,
+    /// Version 2: those behind the first three in an extension.
+    Extended,
+}
+
+impl Format {
+    const fn of(entrances: usize) -> Self {
+        if entrances > OWN_ENTRANCES {
+            Self::Extended
+        } else {
+            Self::Single
+        }
+    }
+
+    const fn version(self) -> u8 {
+        match self {
+            Self::Single => 1,
+            Self::Extended => 2,
+        }
+    }
+
+    const fn from_version(version: u8) -> Option<Self> {
+        match version {
+            1 => Some(Self::Single),
+            2 => Some(Self::Extended),
+            _ => None,
+        }
+    }
+
+    /// How many entrances stand in a record's bytes 32 and 33; none where they break the layout.
+    fn count(self, bytes: [u8; 2]) -> Option<u16> {
+        let count = match (self, bytes) {
+            (Self::Single, [count, RESERVED]) => count.into(),
+            (Self::Single, _) => return None,
+            (Self::Extended, count) => u16::from_be_bytes(count),
+        };
+        (Self::of(count.into()) == self).then_some(count)
+    }
+
+    const fn count_bytes(self, count: u16) -> [u8; 2] {
+        let [high, low] = count.to_be_bytes();
+        match self {
+            Self::Single => [low, RESERVED],
+            Self::Extended => [high, low],
+        }
+    }
+
+    /// How many entrances a record with an extension says it has; none for any other record.
+    pub(super) fn extended_count(record: &[u8; RECORD_LENGTH]) -> Option<u16> {
+        let [m0, m1, version, ..] = *record;
+        let count = record.get(COUNT)?.first_chunk()?;
+        ([m0, m1] == MAGIC && Self::from_version(version)? == Self::Extended)
+            .then(|| Self::Extended.count(*count))?
+    }
+}
+
 impl KeyRecord {
     /// Whether the content fits a record, before there is a card to put it on.
     ///
@@ -94,7 +165,8 @@ impl KeyRecord {
         self.body(KeyVersion::MIN).map(drop)
     }
 
-    /// The record's bytes for the card `uid`, under `site_key`. Fractions of a second are dropped.
+    /// The record's bytes for the card `uid`, under `site_key`: 48, and those of the extension where it has one. Fractions of
+    /// a second are dropped.
     ///
     /// # Errors
     /// [`RecordContentError`] where the content does not fit.
@@ -102,13 +174,14 @@ impl KeyRecord {
         &self,
         uid: &Uid,
         site_key: &VersionedSiteKey,
-    ) -> Result<[u8; RECORD_LENGTH], RecordContentError> {
-        let body = self.body(site_key.version)?;
-        let mac = site_key.key.record_mac(uid, &body);
-        let mut record = [0; RECORD_LENGTH];
-        for (to, from) in record.iter_mut().zip(body.iter().chain(&mac)) {
-            *to = *from;
-        }
+    ) -> Result<Vec<u8>, RecordContentError> {
+        let mut record = self.body(site_key.version)?;
+        let beyond = self.entrances.get(OWN_ENTRANCES..).unwrap_or_default();
+        let extension = extension_of(beyond);
+        let format = Format::of(self.entrances.len());
+        let mac = site_key.key.record_mac(format, uid, &record, &extension);
+        record.extend(mac);
+        record.extend(extension);
         Ok(record)
     }
 
@@ -128,34 +201,36 @@ impl KeyRecord {
             None => NO_END,
         };
         let (count, entrances) = self.entrance_fields()?;
-        let mut body = Vec::with_capacity(AUTHENTICATED_LENGTH);
+        let mut body = Vec::with_capacity(BODY_LENGTH);
         body.extend(MAGIC);
-        body.extend([FORMAT_VERSION, version]);
+        body.extend([Format::of(self.entrances.len()).version(), version]);
         body.extend(self.credential_id.as_bytes());
         for time in [issued_at, starts_at, ends_at] {
             body.extend(time.to_be_bytes());
         }
-        body.extend([count, RESERVED]);
+        body.extend(count);
         for entrance in entrances {
             body.extend(entrance.to_be_bytes());
         }
         Ok(body)
     }
 
-    fn entrance_fields(&self) -> Result<(u8, [u16; MOST_ENTRANCES]), RecordContentError> {
-        let too_many = RecordContentError::TooManyEntrances(self.entrances.len());
-        if self.entrances.len() > MOST_ENTRANCES {
-            return Err(too_many);
+    /// The count, and the entrances in the record's own bytes.
+    fn entrance_fields(&self) -> Result<([u8; 2], [u16; OWN_ENTRANCES]), RecordContentError> {
+        let entrances = self.entrances.len();
+        if entrances > MOST_ENTRANCES {
+            return Err(RecordContentError::TooManyEntrances(entrances));
         }
         if self.entrances.contains(&NO_ENTRANCE) {
             return Err(RecordContentError::EntranceZero);
         }
-        let count = u8::try_from(self.entrances.len()).map_err(|_| too_many)?;
-        let mut fields = [NO_ENTRANCE; MOST_ENTRANCES];
+        let count = u16::try_from(entrances)
+            .map_err(|_| RecordContentError::TooManyEntrances(entrances))?;
+        let mut fields = [NO_ENTRANCE; OWN_ENTRANCES];
         for (to, from) in fields.iter_mut().zip(&self.entrances) {
             *to = *from;
         }
-        Ok((count, fields))
+        Ok((Format::of(entrances).count_bytes(count), fields))
     }
 }
 
@@ -165,7 +240,7 @@ impl fmt::Debug for KeyRecord {
     }
 }
 
-/// The record in `bytes`, as they were read from the card `uid`, if one of `keys` made it for that card.
+/// The record in `bytes`, as they and its extension's were read from the card `uid`, if one of `keys` made it for that card.
 ///
 /// # Errors
 /// [`KeyRecordError`]; nothing of a record whose MAC is wrong is ever given out.
@@ -174,44 +249,61 @@ pub fn decode(
     bytes: &[u8],
     keys: &[VersionedSiteKey],
 ) -> Result<KeyRecord, KeyRecordError> {
-    let record: &[u8; RECORD_LENGTH] = bytes.try_into().map_err(|_| KeyRecordError::NotARecord)?;
+    let Some((record, extension)) = bytes.split_first_chunk::<RECORD_LENGTH>() else {
+        return Err(KeyRecordError::NotARecord);
+    };
     let Some((body, mac)) = record.split_last_chunk() else {
         return Err(KeyRecordError::NotARecord);
     };
-    let [m0, m1, format, version, ..] = *record;
+    let [m0, m1, version, key_version, ..] = *record;
     if [m0, m1] != MAGIC {
         return Err(KeyRecordError::NotARecord);
     }
-    if format != FORMAT_VERSION {
-        return Err(KeyRecordError::UnknownVersion(format));
+    let format = Format::from_version(version).ok_or(KeyRecordError::UnknownVersion(version))?;
+    let expected = RECORD_LENGTH + extension_length(record);
+    if bytes.len() != expected {
+        return Err(KeyRecordError::WrongLength {
+            expected,
+            got: bytes.len(),
+        });
     }
-    let mut named = keys.iter().filter(|key| key.version == version).peekable();
+    let mut named = keys
+        .iter()
+        .filter(|key| key.version == key_version)
+        .peekable();
     if named.peek().is_none() {
-        return Err(KeyRecordError::UnknownKeyVersion(version));
+        return Err(KeyRecordError::UnknownKeyVersion(key_version));
     }
-    if !named.any(|site_key| site_key.key.is_record_mac(uid, body, mac)) {
+    let is_authentic = |site_key: &VersionedSiteKey| {
+        let key = &site_key.key;
+        key.is_record_mac(format, uid, body, extension, mac)
+    };
+    if !named.any(is_authentic) {
         return Err(KeyRecordError::NotAuthentic);
     }
-    content(body).ok_or(KeyRecordError::Malformed)
+    content(format, body, extension).ok_or(KeyRecordError::Malformed)
 }
 
-/// The content of an authentic record's first 40 bytes; none where they break the layout.
-fn content(body: &[u8]) -> Option<KeyRecord> {
+/// The content of an authentic record's first 40 bytes and its extension; none where they break the layout.
+fn content(format: Format, body: &[u8], extension: &[u8]) -> Option<KeyRecord> {
     let (_, body) = body.split_first_chunk::<4>()?;
     let (credential_id, body) = body.split_first_chunk::<16>()?;
     let (issued_at, body) = body.split_first_chunk::<4>()?;
     let (starts_at, body) = body.split_first_chunk::<4>()?;
     let (ends_at, body) = body.split_first_chunk::<4>()?;
-    let ([count, reserved], numbers) = body.split_first_chunk::<2>()?;
-    let entrances: Vec<u16> = numbers
-        .chunks_exact(2)
-        .filter_map(|number| Some(u16::from_be_bytes(number.try_into().ok()?)))
+    let (count, own) = body.split_first_chunk::<2>()?;
+    let count = format.count(*count)?;
+    let (own, _) = own.as_chunks();
+    let (beyond, _) = extension.as_chunks();
+    let numbers: Vec<u16> = own
+        .iter()
+        .chain(beyond)
+        .map(|number| u16::from_be_bytes(*number))
         .collect();
-    let (named, unused) = entrances.split_at_checked(usize::from(*count))?;
+    let (named, unused) = numbers.split_at_checked(count.into())?;
     let starts_at = u32::from_be_bytes(*starts_at);
     let ends_at = u32::from_be_bytes(*ends_at);
-    let is_well_formed = *reserved == RESERVED
-        && starts_at <= ends_at
+    let is_well_formed = starts_at <= ends_at
         && !named.contains(&NO_ENTRANCE)
         && unused.iter().all(|number| *number == NO_ENTRANCE);
     if !is_well_formed {

@@ -437,6 +437,7 @@ fn reading_names_what_it_could_not_read() {
             sector(2, key(KeySlot::A, [0; 6])),
             sector(16, key(KeySlot::A, FF)),
         ],
+        extension: vec![],
     });
     let CardContents::MifareClassic { blocks, unread } = read(&mut reader, &plan).unwrap() else {
         panic!("classic contents");

@@ -6,6 +6,7 @@
 )]
 
 mod classic;
+mod extension;
 mod protection;
 mod random;
 mod reader;

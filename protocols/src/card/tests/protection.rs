@@ -290,6 +290,7 @@ fn pages_behind_the_readable_ones_are_never_taken_from_the_cards_beginning() {
         let plan = ReadPlan::Type2(Type2Read {
             first_page,
             last_page,
+            last_extension_page: None,
             passwords: Vec::new(),
         });
         match read(reader, &plan).unwrap() {

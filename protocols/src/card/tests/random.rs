@@ -86,17 +86,23 @@ fn image() -> impl Strategy<Value = CardImage> {
 }
 
 fn plan() -> impl Strategy<Value = ReadPlan> {
-    let sector = (any::<u8>(), keys()).prop_map(|(sector, keys)| SectorRead { sector, keys });
+    let sector = || (any::<u8>(), keys()).prop_map(|(sector, keys)| SectorRead { sector, keys });
+    let sectors = || prop::collection::vec(sector(), 0..4);
+    let pages = (any::<u8>(), any::<u8>(), any::<Option<u8>>());
     prop_oneof![
-        prop::collection::vec(sector, 0..4)
-            .prop_map(|sectors| ReadPlan::MifareClassic(ClassicRead { sectors })),
-        (any::<u8>(), any::<u8>(), passwords()).prop_map(|(first_page, last_page, passwords)| {
-            ReadPlan::Type2(Type2Read {
-                first_page,
-                last_page,
-                passwords,
-            })
+        (sectors(), sectors()).prop_map(|(sectors, extension)| {
+            ReadPlan::MifareClassic(ClassicRead { sectors, extension })
         }),
+        (pages, passwords()).prop_map(
+            |((first_page, last_page, last_extension_page), passwords)| {
+                ReadPlan::Type2(Type2Read {
+                    first_page,
+                    last_page,
+                    last_extension_page,
+                    passwords,
+                })
+            }
+        ),
     ]
 }
 

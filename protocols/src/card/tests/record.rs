@@ -10,7 +10,9 @@ use crate::{
         CardImage,
         identify::{Identified, Selection, identify},
         job_error,
-        key_record::{KeyRecord, Layout, SiteKey, Type2Password, VersionedSiteKey, decode},
+        key_record::{
+            KeyRecord, KeyRecordError, Layout, SiteKey, Type2Password, VersionedSiteKey, decode,
+        },
         virtual_card::{CardAnswer, CardKind, TornState, VirtualCard},
         write_estimate,
     },
@@ -68,10 +70,19 @@ pub(super) fn image(
 }
 
 fn scan(layout: Layout, reader: &mut Reader, keys: &[VersionedSiteKey]) -> KeyRecord {
+    scanned(layout, reader, keys).unwrap()
+}
+
+pub(super) fn scanned(
+    layout: Layout,
+    reader: &mut Reader,
+    keys: &[VersionedSiteKey],
+) -> Result<KeyRecord, KeyRecordError> {
     let card = reader.description();
     let contents = read(reader, &layout.read_plan_for(&card, keys)).unwrap();
-    let bytes = layout.record_bytes_from(&contents, &card).unwrap();
-    decode(&card.uid.unwrap(), &bytes, keys).unwrap()
+    let bytes = layout.record_bytes_from(&contents, &card);
+    let bytes = bytes.ok_or(KeyRecordError::NotARecord)?;
+    decode(&card.uid.unwrap(), &bytes, keys)
 }
 
 /// Every case of the tests below: kind, layout, whether NAKs are reported as a card that is gone.

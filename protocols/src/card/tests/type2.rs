@@ -44,6 +44,7 @@ fn plan(first_page: u8, last_page: u8, passwords: &[[u8; 4]]) -> ReadPlan {
     ReadPlan::Type2(Type2Read {
         first_page,
         last_page,
+        last_extension_page: None,
         passwords: passwords.iter().copied().map(Password).collect(),
     })
 }

@@ -14,9 +14,9 @@ const LAST_STATIC_PAGE: u8 = 15;
 
 /// What a technology's memory looks like.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Geometry {
+pub(in crate::card) struct Geometry {
     pub(super) pages: u8,
-    pub(super) last_user_page: u8,
+    pub(in crate::card) last_user_page: u8,
     pub(super) dynamic_lock: Option<DynamicLock>,
     pub(super) configuration: Option<Configuration>,
     pub(super) fast_read: bool,
@@ -53,7 +53,7 @@ pub(super) enum Role {
 }
 
 impl Geometry {
-    pub(super) fn of(technology: Technology) -> Result<Self, CardError> {
+    pub(in crate::card) fn of(technology: Technology) -> Result<Self, CardError> {
         let password = |pages, last_user_page, lock, configuration| Self {
             pages,
             last_user_page,
@@ -102,7 +102,7 @@ impl Geometry {
     }
 
     /// The page of CFG0 on a card that knows passwords.
-    pub(super) const fn password_configuration(&self) -> Option<u8> {
+    pub(in crate::card) const fn password_configuration(&self) -> Option<u8> {
         match self.configuration {
             Some(Configuration::Password(page)) => Some(page),
             Some(Configuration::TripleDes(_)) | None => None,

@@ -1,11 +1,13 @@
-//! Reading pages.
+//! Reading pages, and as many more as a key record says that it takes.
 
 use super::{
     geometry::Geometry,
     guard::Guard,
     session::{Opening, Session},
 };
-use crate::card::{CardContents, CardError, CardLink, Type2Read};
+use crate::card::{CardContents, CardError, CardLink, Type2Read, key_record};
+
+const PAGE_LENGTH: usize = 4;
 
 /// Reads the planned pages, as far as the card allows.
 pub(in crate::card) async fn read<L: CardLink>(
@@ -14,17 +16,39 @@ pub(in crate::card) async fn read<L: CardLink>(
 ) -> Result<CardContents, CardError> {
     let geometry = Geometry::of(link.card().technology)?;
     let mut session = Session::new(link, geometry, None);
-    let last_page = plan.last_page.min(geometry.last_readable_page());
-    let guard = open(&mut session, plan, last_page).await?;
+    let (first, last) = (plan.first_page, plan.last_page);
+    let mut data = read_span(&mut session, plan, first, last).await?;
+    if let Some((first, last)) = extension(plan, &data) {
+        data.extend(read_span(&mut session, plan, first, last).await?);
+    }
     Ok(CardContents::Type2 {
         first_page: plan.first_page,
-        data: match guard {
-            Some(guard) => {
-                read_unprotected(&mut session, plan.first_page, last_page, guard).await?
-            }
-            None => read_on(&mut session, plan.first_page, last_page).await?,
-        },
+        data,
     })
+}
+
+/// The pages of the extension of the record that `data` begins with, if it has one and they lie where the plan has them.
+fn extension(plan: &Type2Read, data: &[u8]) -> Option<(u8, u8)> {
+    let pages = key_record::extension_length(data) / PAGE_LENGTH;
+    let read = usize::from(plan.last_page.checked_sub(plan.first_page)?) + 1;
+    let first = plan.last_page.checked_add(1)?;
+    let last = plan.last_page.checked_add(u8::try_from(pages).ok()?)?;
+    let is_there = pages > 0 && data.len() == read * PAGE_LENGTH;
+    (is_there && last <= plan.last_extension_page?).then_some((first, last))
+}
+
+/// Reads some of the pages, as far as the card allows.
+async fn read_span<L: CardLink>(
+    session: &mut Session<'_, L>,
+    plan: &Type2Read,
+    first: u8,
+    last: u8,
+) -> Result<Vec<u8>, CardError> {
+    let last = last.min(session.geometry.last_readable_page());
+    match open(session, plan, last).await? {
+        Some(guard) => read_unprotected(session, first, last, guard).await,
+        None => read_on(session, first, last).await,
+    }
 }
 
 /// Opens the card if a password does it; otherwise tells what keeps it shut.
