@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Unmodified peers against the emulated PN532 on its pseudo terminal: Debian's libnfc and PyPI's nfcpy list and read cards,
-# and libnfc reads what the agent has encoded. Needs cargo, and root for what it installs from Debian; keeps the rest in a
-# cache. Ends with one line "passed N failed N". ENCODER_AGENT_PROFILE=dev builds without optimisation.
+# and libnfc reads what the agent has encoded; Python computes the test vectors of the key record. Needs cargo, and root for
+# what it installs from Debian; keeps the rest in a cache. Ends with one line "passed N failed N". ENCODER_AGENT_PROFILE=dev builds
+# without optimisation.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

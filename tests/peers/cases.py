@@ -228,6 +228,13 @@ def libnfc_reads_what_the_agent_encoded(work):
         expect("64 of 64 blocks read" in output, False, output)
 
 
+def python_computes_the_vectors_of_the_key_record(work):
+    record = pathlib.Path("protocols/src/card/key_record")
+    script = [sys.executable, str(record / "vectors.py")]
+    done = subprocess.run(script, capture_output=True, text=True, timeout=PATIENCE, check=True)
+    expect(done.stdout, (record / "vectors.txt").read_text(), "vectors.py")
+
+
 CASES = [
     libnfc_lists_a_classic,
     libnfc_lists_two_cards,
@@ -238,6 +245,7 @@ CASES = [
     nfcpy_senses_cards,
     nfcpy_reads_and_writes_an_ntag,
     libnfc_reads_what_the_agent_encoded,
+    python_computes_the_vectors_of_the_key_record,
 ]
 
 
