@@ -10,7 +10,7 @@ use std::{
 };
 
 use axum::serve::ListenerExt as _;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
     clock::Clock,
@@ -18,8 +18,10 @@ use crate::{
     demo::{self, Demo, DemoError},
     desk::{Desk, DeskSettings},
     http::{self, Hosts},
+    outbound::{Client, Reach, SystemResolver, TlsSetupError, client_config},
     state::{App, AppState, StopSignal},
     store::{Store, StoreError},
+    webhooks::{Courier, Post},
 };
 
 /// What follows the database's name in the name of the lock file.
@@ -41,6 +43,10 @@ pub struct ServeOptions {
     pub seed_demo: bool,
     /// Further host names that requests may name.
     pub allowed_hosts: Vec<String>,
+    /// How far requests to webhook endpoints reach.
+    pub reach: Reach,
+    /// A PEM file with CA certificates that they may be trusted by, besides the system's.
+    pub target_ca: Option<PathBuf>,
     /// How the desk works.
     pub desk: DeskSettings,
 }
@@ -75,6 +81,9 @@ pub enum ServeError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// No encrypted requests to webhook endpoints can be made.
+    #[error(transparent)]
+    Targets(#[from] TlsSetupError),
     /// The connections failed as a whole.
     #[error("serving failed: {0}")]
     Serve(#[from] io::Error),
@@ -87,6 +96,7 @@ pub struct Service {
     address: SocketAddr,
     state: AppState,
     demo: Option<Demo>,
+    courier: Courier,
     _lock: File,
 }
 
@@ -107,6 +117,9 @@ impl Service {
         } else {
             None
         };
+        let tls = client_config(options.target_ca.as_deref())?;
+        let client = Client::new(options.reach, Arc::new(SystemResolver), tls);
+        let courier = Courier::new(store.clone(), Arc::new(client) as Arc<dyn Post>);
         let (listener, address) = listen(options.listen).await?;
         let desk = Desk::start(store.clone(), clock, options.desk).await?;
         let state = Arc::new(App {
@@ -114,6 +127,7 @@ impl Service {
             clock,
             desk,
             hosts: Hosts::new(address, &options.allowed_hosts),
+            reach: options.reach,
             stop: StopSignal::default(),
         });
         Ok(Self {
@@ -121,6 +135,7 @@ impl Service {
             address,
             state,
             demo,
+            courier,
             _lock: lock,
         })
     }
@@ -154,6 +169,7 @@ impl Service {
             listener,
             address,
             state,
+            courier,
             _lock,
             demo: _,
         } = self;
@@ -162,6 +178,7 @@ impl Service {
             // Without it small answers wait for the client's acknowledgement; where it fails they only come later.
             let _ = stream.set_nodelay(true);
         });
+        let courier = tokio::spawn(courier.run(state.clock, state.stop.clone()));
         let stop = state.stop.clone();
         let server = axum::serve(listener, http::router(state.clone()))
             .with_graceful_shutdown(async move { stop.stopped().await });
@@ -172,6 +189,8 @@ impl Service {
                 Ok(())
             }
         };
+        state.stop.stop();
+        finish(courier).await;
         state.store.close().await;
         tracing::info!("stopped");
         Ok(result?)
@@ -202,6 +221,13 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeE
     Ok((listener, bound))
 }
 
+/// Lets the deliveries that are under way end.
+async fn finish(courier: JoinHandle<()>) {
+    if let Err(error) = courier.await {
+        tracing::error!(%error, "the webhook courier failed");
+    }
+}
+
 async fn grace(stop: &StopSignal) {
     stop.stopped().await;
     tokio::time::sleep(STOP_GRACE).await;
@@ -221,6 +247,8 @@ mod tests {
             master_key: None,
             seed_demo: true,
             allowed_hosts: Vec::new(),
+            reach: Reach::default(),
+            target_ca: None,
             desk: DeskSettings::default(),
         }
     }

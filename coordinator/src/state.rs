@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::{clock::Clock, desk::Desk, http::Hosts, store::Store};
+use crate::{clock::Clock, desk::Desk, http::Hosts, outbound::Reach, store::Store};
 
 /// The parts of the running service, shared by all its tasks.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub struct App {
     pub desk: Desk,
     /// For which hosts requests are answered.
     pub hosts: Hosts,
+    /// How far requests to integrators' targets reach.
+    pub reach: Reach,
     /// Tells when the service is to stop.
     pub stop: StopSignal,
 }

@@ -10,6 +10,7 @@ use encoder_agent::{
 use encoder_coordinator::{
     demo::Demo,
     desk::DeskSettings,
+    outbound::Reach,
     serve::{ServeOptions, Service},
     state::StopSignal,
 };
@@ -81,6 +82,8 @@ fn start_coordinator(folder: &Path) -> Result<(Part<StopSignal>, String, Demo), 
         master_key: None,
         seed_demo: true,
         allowed_hosts: Vec::new(),
+        reach: Reach::default(),
+        target_ca: None,
         desk: DeskSettings::default(),
     };
     let (tell, started) = mpsc::channel();

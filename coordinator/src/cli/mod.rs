@@ -8,6 +8,7 @@ mod output;
 mod resource;
 mod serve;
 mod system;
+mod webhook;
 mod workspace;
 
 use std::{io, process::ExitCode};
@@ -39,6 +40,8 @@ enum Command {
     Key(key::KeyArguments),
     /// Make, list or revoke agents: the desk PCs of an access system
     Agent(agent::AgentArguments),
+    /// List webhooks and their deliveries, or send an event once more
+    Webhook(webhook::WebhookArguments),
 }
 
 /// Why a command failed.
@@ -67,6 +70,14 @@ enum CliError {
     /// The id is unknown.
     #[error("there is no {what} with id {id}: `encoder-coordinator {what} list` shows them")]
     Unknown { what: &'static str, id: Uuid },
+    /// The event is unknown.
+    #[error("there is no event with id {0}: `/events/list` shows them")]
+    UnknownEvent(Uuid),
+    /// No webhook takes the event.
+    #[error(
+        "no webhook of the event's workspace takes {0}: name one with --webhook ID to send it all the same"
+    )]
+    NoTaker(String),
 }
 
 impl From<sqlx::Error> for CliError {
@@ -96,6 +107,7 @@ async fn run(command: Command) -> Result<(), CliError> {
         Command::Entrance(arguments) => arguments.run().await,
         Command::Key(arguments) => arguments.run().await,
         Command::Agent(arguments) => arguments.run().await,
+        Command::Webhook(arguments) => arguments.run().await,
     }
 }
 

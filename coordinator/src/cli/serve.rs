@@ -9,6 +9,7 @@ use super::{CliError, output};
 use crate::{
     database::Database,
     desk::DeskSettings,
+    outbound::Reach,
     serve::{ServeOptions, Service},
     state::StopSignal,
 };
@@ -34,6 +35,12 @@ pub(super) struct ServeArguments {
     /// How often each side of an agent's session pings, in milliseconds; silence for two intervals is a dead link
     #[arg(long, value_name = "MS", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(50..=22_000))]
     heartbeat_ms: u64,
+    /// Let webhooks go to this machine and to private networks, and there also by plain http
+    #[arg(long)]
+    allow_private_targets: bool,
+    /// CA certificates that webhook endpoints may be trusted by besides the system's, as a PEM file
+    #[arg(long, value_name = "FILE")]
+    target_ca: Option<PathBuf>,
     /// The database was restored from a copy: hear every agent before a credential of the copy is put on a card
     #[arg(long)]
     restored: bool,
@@ -48,6 +55,12 @@ impl ServeArguments {
             master_key: self.master_key,
             seed_demo: self.seed_demo,
             allowed_hosts: self.allow_host,
+            reach: if self.allow_private_targets {
+                Reach::Private
+            } else {
+                Reach::Public
+            },
+            target_ca: self.target_ca,
             desk: DeskSettings {
                 heartbeat: Duration::from_millis(self.heartbeat_ms),
                 restored: self.restored,

@@ -16,6 +16,7 @@ use super::{Hosts, contract, router};
 use crate::{
     clock::Clock,
     desk::{Desk, DeskSettings},
+    outbound::Reach,
     state::{App, AppState, StopSignal},
     store::{Store, api_keys, api_keys::Vocabulary, entrances, systems, workspaces},
 };
@@ -89,6 +90,7 @@ impl Bench {
             clock,
             desk,
             hosts: Hosts::new("127.0.0.1:8480".parse().unwrap(), &[]),
+            reach: Reach::Public,
             stop: StopSignal::default(),
         });
         Self {
@@ -111,6 +113,7 @@ impl Bench {
             clock,
             desk,
             hosts: self.state.hosts.clone(),
+            reach: Reach::Public,
             stop: StopSignal::default(),
         });
         Self {

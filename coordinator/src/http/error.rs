@@ -29,6 +29,8 @@ pub enum Resource {
     ActionAttempt,
     /// An event.
     Event,
+    /// A webhook.
+    Webhook,
     /// A workspace.
     Workspace,
 }
@@ -44,6 +46,7 @@ impl Resource {
             Self::AcsUser => "acs_user",
             Self::ActionAttempt => "action_attempt",
             Self::Event => "event",
+            Self::Webhook => "webhook",
             Self::Workspace => "workspace",
         }
     }

@@ -101,7 +101,8 @@ fn read_interval(reader: &mut Reader<'_>) -> Result<(Timestamp, Option<Timestamp
     }
 }
 
-fn event_json(event: &EventRow) -> Value {
+/// An event as the API tells it, and as webhooks get it.
+pub fn event_json(event: &EventRow) -> Value {
     let mut json = Map::new();
     let mut put = |key: &str, value: Value| {
         json.insert(key.to_owned(), value);

@@ -1,7 +1,7 @@
 //! The HTTP API: one file per resource, over a common frame.
 //!
 //! Reads are taken as GET with a query or as POST with a JSON body, changes as POST or as the verb that names them;
-//! `read`, `act`, `change` and `remove` say which. Every answer is JSON and carries a request id.
+//! `read`, `act`, `change`, `replace` and `remove` say which. Every answer is JSON and carries a request id.
 
 mod action_attempts;
 mod auth;
@@ -19,11 +19,13 @@ mod reader;
 mod reply;
 mod systems;
 mod users;
+mod webhooks;
 mod workspaces;
 
 pub use auth::Caller;
 pub use credentials::credential_json;
 pub use error::{ApiError, Resource, ValidationErrors};
+pub use events::event_json;
 pub use hosts::Hosts;
 pub use page::{decode_cursor, page_json};
 pub use params::Params;
@@ -54,6 +56,7 @@ pub fn router(state: AppState) -> Router {
         .merge(users::routes())
         .merge(credentials::routes())
         .merge(events::routes())
+        .merge(webhooks::routes())
         .merge(workspaces::routes())
         .merge(health::routes())
         .method_not_allowed_fallback(frame::method_not_allowed)
@@ -88,6 +91,15 @@ where
     T: 'static,
 {
     routing::patch(handler.clone()).post(handler)
+}
+
+/// A path that replaces a part of a resource: PUT or POST.
+fn replace<H, T>(handler: H) -> MethodRouter<AppState>
+where
+    H: Handler<T, AppState>,
+    T: 'static,
+{
+    routing::put(handler.clone()).post(handler)
 }
 
 /// A path that deletes a resource: DELETE with a query, POST with a JSON body.

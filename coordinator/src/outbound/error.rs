@@ -89,9 +89,7 @@ pub enum TlsSetupError {
         /// What is wrong with it.
         problem: String,
     },
-    /// The system's trust cannot be used.
-    #[error(
-        "cannot use the system's trusted certificates: {0}; install the system's CA certificates (ca-certificates)"
-    )]
-    SystemTrust(#[from] rustls::Error),
+    /// The certificates cannot be used.
+    #[error("cannot set up encryption with these certificates: {0}")]
+    Unusable(#[from] rustls::Error),
 }

@@ -3,32 +3,46 @@
 use std::{path::Path, sync::Arc};
 
 use rustls::{
-    ClientConfig,
-    crypto::ring,
+    ClientConfig, RootCertStore,
+    crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, pem::PemObject},
 };
 use rustls_platform_verifier::Verifier;
 
 use super::TlsSetupError;
 
-/// The client side of TLS: the system's trust, and the CA certificates of a PEM file besides.
+/// The client side of TLS: the system's trust, and the CA certificates of a PEM file besides. Where there is neither,
+/// nothing is trusted and every encrypted request fails: whoever has no webhooks needs no trust.
 ///
 /// # Errors
-/// [`TlsSetupError`] when the file or the system's trust cannot be used.
+/// [`TlsSetupError`] when the file cannot be used.
 pub fn client_config(extra_ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsSetupError> {
     let provider = Arc::new(ring::default_provider());
-    let verifier = match extra_ca_file {
-        Some(file) => {
-            Verifier::new_with_extra_roots(read_certificates(file)?, Arc::clone(&provider))?
-        }
-        None => Verifier::new(Arc::clone(&provider))?,
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?;
+    let builder = match verifier(extra_ca_file, provider)? {
+        Some(verifier) => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier)),
+        None => builder.with_root_certificates(RootCertStore::empty()),
     };
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+    Ok(Arc::new(builder.with_no_client_auth()))
+}
+
+/// What certificates are checked with; none where the system has no trust.
+fn verifier(
+    extra_ca_file: Option<&Path>,
+    provider: Arc<CryptoProvider>,
+) -> Result<Option<Verifier>, TlsSetupError> {
+    if let Some(file) = extra_ca_file {
+        let extra = read_certificates(file)?;
+        return Ok(Some(Verifier::new_with_extra_roots(extra, provider)?));
+    }
+    Ok(Verifier::new(provider)
+        .inspect_err(|error| {
+            tracing::warn!(%error, "no https request can be made: install the system's CA certificates (ca-certificates)");
+        })
+        .ok())
 }
 
 fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsSetupError> {

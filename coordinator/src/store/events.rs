@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sqlx::{FromRow, QueryBuilder, Row as _, Sqlite, SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
 
-use super::{StoreError, columns};
+use super::{StoreError, columns, deliveries};
 use crate::ids;
 
 /// Every event that this service reports.
@@ -88,6 +88,42 @@ pub struct EventSubject {
     pub acs_user_id: Option<Uuid>,
 }
 
+impl EventSubject {
+    /// What an event of this type is about, as a text that is the same for all events about it. Its deliveries to a
+    /// webhook go in order.
+    fn object(&self, event_type: &str) -> String {
+        let Self {
+            acs_system_id,
+            connected_account_id,
+            acs_credential_id,
+            acs_encoder_id,
+            acs_user_id,
+        } = *self;
+        let kind = event_type
+            .split_once('.')
+            .map_or(event_type, |(kind, _)| kind);
+        let id = match kind {
+            "acs_credential" => acs_credential_id,
+            "acs_encoder" => acs_encoder_id,
+            "acs_system" => acs_system_id,
+            "acs_user" => acs_user_id,
+            "connected_account" => connected_account_id,
+            _ => None,
+        };
+        match id {
+            Some(id) => format!("{kind}/{id}"),
+            None => kind.to_owned(),
+        }
+    }
+}
+
+impl EventRow {
+    /// What it is about: deliveries of events about the same go in order.
+    pub(super) fn object(&self) -> String {
+        self.subject.object(&self.event_type)
+    }
+}
+
 impl FromRow<'_, SqliteRow> for EventRow {
     fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
         Ok(Self {
@@ -129,7 +165,7 @@ pub struct EventFilter {
     pub limit: u32,
 }
 
-/// Records an event.
+/// Records an event and puts it into the outbox of every webhook that takes its type.
 ///
 /// # Errors
 /// [`StoreError::Query`] when the statement fails.
@@ -157,8 +193,11 @@ pub async fn record(
     .bind(columns::optional_text(subject.acs_credential_id))
     .bind(columns::optional_text(subject.acs_encoder_id))
     .bind(columns::optional_text(subject.acs_user_id))
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
+    let event_type = event_type.as_str();
+    let object = subject.object(event_type);
+    deliveries::enqueue(conn, workspace_id, event_id, event_type, &object, now).await?;
     Ok(event_id)
 }
 
@@ -178,6 +217,20 @@ pub async fn find(
             .fetch_optional(conn)
             .await?,
     )
+}
+
+/// The event with this id, in whichever workspace it happened.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn by_id(
+    conn: &mut SqliteConnection,
+    event_id: Uuid,
+) -> Result<Option<EventRow>, StoreError> {
+    Ok(sqlx::query_as("SELECT * FROM events WHERE event_id = ?")
+        .bind(event_id.to_string())
+        .fetch_optional(conn)
+        .await?)
 }
 
 /// The events of a workspace that pass the filter, the oldest first.

@@ -9,6 +9,7 @@ pub mod attempts;
 pub mod audit;
 mod columns;
 pub mod credentials;
+pub mod deliveries;
 pub mod encoders;
 pub mod entrances;
 pub mod events;
@@ -17,21 +18,24 @@ pub mod meta;
 pub mod site_keys;
 pub mod systems;
 pub mod users;
+pub mod webhooks;
 pub mod workspaces;
 
 use std::{
     io,
+    ops::{Deref, DerefMut},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use jiff::Timestamp;
 use sqlx::{
-    Sqlite, SqlitePool, Transaction,
+    Sqlite, SqliteConnection, SqlitePool, Transaction,
     migrate::{MigrateError, Migrator},
     pool::PoolConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::{
@@ -102,6 +106,7 @@ pub struct Store {
     readers: SqlitePool,
     master_key: MasterKey,
     store_id: Uuid,
+    written: watch::Sender<()>,
 }
 
 impl Store {
@@ -143,6 +148,7 @@ impl Store {
             readers,
             master_key,
             store_id,
+            written: watch::Sender::new(()),
         })
     }
 
@@ -158,8 +164,16 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Query`] when another process keeps the database busy.
-    pub async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    pub async fn write(&self) -> Result<WriteTransaction, StoreError> {
+        Ok(WriteTransaction {
+            transaction: self.writer.begin_with("BEGIN IMMEDIATE").await?,
+            written: self.written.clone(),
+        })
+    }
+
+    /// Changes with every commit of this process, so that whoever waits for something need not poll.
+    pub fn written(&self) -> watch::Receiver<()> {
+        self.written.subscribe()
     }
 
     /// The key of the store's secrets.
@@ -176,6 +190,39 @@ impl Store {
     pub async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+    }
+}
+
+/// A transaction that may write.
+#[derive(Debug)]
+pub struct WriteTransaction {
+    transaction: Transaction<'static, Sqlite>,
+    written: watch::Sender<()>,
+}
+
+impl WriteTransaction {
+    /// Makes the changes last.
+    ///
+    /// # Errors
+    /// What the database says; then nothing was changed.
+    pub async fn commit(self) -> Result<(), sqlx::Error> {
+        self.transaction.commit().await?;
+        self.written.send_replace(());
+        Ok(())
+    }
+}
+
+impl Deref for WriteTransaction {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.transaction
+    }
+}
+
+impl DerefMut for WriteTransaction {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.transaction
     }
 }
 
