@@ -4,12 +4,12 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Output, Stdio},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_encoder-coordinator"));
@@ -45,6 +45,11 @@ struct Service {
 impl Service {
     /// Starts the service with the demo and waits for its line.
     fn start(folder: &Path) -> Self {
+        Self::start_with(folder, &[], &[])
+    }
+
+    /// The same with further arguments and variables.
+    fn start_with(folder: &Path, further: &[&str], environment: &[(&str, &str)]) -> Self {
         let arguments = [
             "serve",
             "--listen",
@@ -53,7 +58,8 @@ impl Service {
             "sqlite:store.db",
             "--seed-demo",
         ];
-        let mut child = command(folder, &arguments)
+        let mut child = command(folder, &[&arguments, further].concat())
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -66,15 +72,37 @@ impl Service {
         Self { child, demo }
     }
 
+    /// POST with the demo's key; returns the body.
+    fn post(&self, path: &str, body: &Value) -> Value {
+        let body = body.to_string();
+        let head = format!(
+            "Content-Type: application/json\r\nContent-Length: {}\r\n",
+            body.len()
+        );
+        self.ask("POST", path, &self.demo["api_key"], &head, &body)
+            .1
+    }
+
     /// GET with a key; returns the status line and the body.
     fn get(&self, path: &str, key: &Value) -> (String, Value) {
+        self.ask("GET", path, key, "", "")
+    }
+
+    fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        key: &Value,
+        head: &str,
+        body: &str,
+    ) -> (String, Value) {
         let address = self.demo["endpoint"].as_str().unwrap();
         let address = address.strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(address).unwrap();
         let key = key.as_str().unwrap();
         write!(
             stream,
-            "GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n{head}\r\n{body}"
         )
         .unwrap();
         let mut answer = String::new();
@@ -216,6 +244,94 @@ fn keys_are_made_and_revoked_while_the_service_runs() {
     let (status, body) = service.get("/workspaces/get", &key["api_key"]);
     assert_eq!(status, "HTTP/1.1 401 Unauthorized");
     assert_eq!(body["error"]["type"], "unauthorized");
+}
+
+/// Takes one delivery and answers it; returns the id that it carries.
+fn take_delivery(endpoint: &TcpListener, status: &str) -> String {
+    let (mut stream, _) = endpoint.accept().unwrap();
+    let mut request = Vec::new();
+    while !request.ends_with(b"}") {
+        let mut part = [0; 4096];
+        let read = stream.read(&mut part).unwrap();
+        assert_ne!(read, 0);
+        request.extend_from_slice(&part[..read]);
+    }
+    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").unwrap();
+    let request = String::from_utf8(request).unwrap();
+    let id = request
+        .lines()
+        .find_map(|line| line.strip_prefix("svix-id: "));
+    id.unwrap().to_owned()
+}
+
+#[test]
+fn an_event_is_delivered_listed_and_replayed_while_the_service_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let service = Service::start_with(here, &["--allow-private-targets"], &[]);
+    let endpoint = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/hook", endpoint.local_addr().unwrap());
+    let made = service.post("/webhooks/create", &json!({ "url": url }));
+    let webhook = made["webhook"]["webhook_id"].as_str().unwrap();
+    let user = json!({"acs_system_id": service.demo["acs_system_id"], "full_name": "Jane Doe"});
+    service.post("/acs/users/create", &user);
+    let event = take_delivery(&endpoint, "200 OK");
+    json(here, &["webhook", "replay", &event]);
+    assert_eq!(take_delivery(&endpoint, "410 Gone"), event);
+    json(here, &["webhook", "replay", &event, "--webhook", webhook]);
+    // The second one has failed, and is tried again after five seconds; the third waits for it.
+    assert_eq!(take_delivery(&endpoint, "200 OK"), event);
+    assert_eq!(take_delivery(&endpoint, "200 OK"), event);
+    let listed = json(here, &["webhook", "deliveries", "--event", &event]);
+    assert_eq!(listed.as_array().unwrap().len(), 3);
+    assert_eq!(listed[2]["state"], "delivered");
+    assert_eq!(listed[2]["event_type"], "acs_user.created");
+    let webhooks = json(here, &["webhook", "list"]);
+    assert_eq!(webhooks[0]["url"], url.as_str());
+    assert!(!webhooks.to_string().contains("whsec_"));
+    let common = ["--database", "sqlite:store.db"];
+    let id = "00000000-0000-7000-8000-000000000000";
+    let unknown = complaint(
+        here,
+        &[["webhook", "replay", id].as_slice(), &common].concat(),
+    );
+    assert!(unknown.contains("no event with id"), "{unknown}");
+    service.post(
+        "/webhooks/update",
+        &json!({"webhook_id": webhook, "event_types": []}),
+    );
+    let nobody = complaint(
+        here,
+        &[["webhook", "replay", &event].as_slice(), &common].concat(),
+    );
+    assert!(nobody.contains("--webhook ID"), "{nobody}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_machine_without_trusted_certificates_serves_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let nothing = folder.path().join("none").display().to_string();
+    let none = [
+        ("SSL_CERT_FILE", nothing.as_str()),
+        ("SSL_CERT_DIR", nothing.as_str()),
+    ];
+    let service = Service::start_with(folder.path(), &[], &none);
+    let (status, _) = service.get("/workspaces/get", &service.demo["api_key"]);
+    assert_eq!(status, "HTTP/1.1 200 OK");
+}
+
+#[test]
+fn a_private_target_is_refused_unless_the_service_was_told_otherwise() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    let refused = service.post(
+        "/webhooks/create",
+        &json!({"url": "https://127.0.0.1/hook"}),
+    );
+    assert_eq!(refused["error"]["type"], "invalid_input");
+    let errors = &refused["error"]["validation_errors"]["url"]["_errors"][0];
+    assert!(errors.as_str().unwrap().contains("--allow-private-targets"));
 }
 
 #[cfg(unix)]

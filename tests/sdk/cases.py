@@ -8,8 +8,10 @@ import traceback
 
 from seam import Seam, SeamActionAttemptFailedError
 from seam import SeamHttpApiError, SeamHttpInvalidInputError, SeamHttpUnauthorizedError
+from seam import SeamWebhookVerificationError
 
 from desk import Desk, wait_for
+from receiver import Receiver
 
 WAIT = {"timeout": 75.0, "polling_interval": 0.05}
 STARTS_AT = "2026-12-01T15:00:00.000Z"
@@ -33,6 +35,8 @@ class Cases:
         self.user = None
         self.encoder_id = None
         self.encoded = None
+        self.receiver = Receiver()
+        self.webhook = None
 
     # -- steps that several cases take
 
@@ -118,6 +122,17 @@ class Cases:
         self.encoded = credential
 
     @case
+    def makes_a_webhook(self):
+        made = self.seam.webhooks.create(url=self.receiver.url, event_types=["acs_user.created"])
+        assert made.url == self.receiver.url and made.secret.startswith("whsec_"), made
+        self.seam.webhooks.update(webhook_id=made.webhook_id, event_types=["acs_credential.issued"])
+        self.webhook = self.seam.webhooks.get(webhook_id=made.webhook_id)
+        assert self.webhook.event_types == ["acs_credential.issued"], self.webhook
+        assert self.webhook.secret == made.secret
+        assert [webhook.webhook_id for webhook in self.seam.webhooks.list()] == [made.webhook_id]
+        self.receiver.fail(1)
+
+    @case
     def encodes_the_credential(self):
         self.desk.emulator.tell("swap classic-1k uid deadbeef")
         attempt = self.encode(self.encoded)
@@ -132,6 +147,28 @@ class Cases:
     def an_issued_event_is_there(self):
         events = self.seam.events.list(since="2020-01-01T00:00:00.000Z", event_type="acs_credential.issued")
         assert [event.acs_credential_id for event in events] == [self.encoded.acs_credential_id], events
+
+    @case
+    def the_issued_event_arrives_at_the_webhook_and_again_after_a_failure(self):
+        wait_for("the event and its repeat", lambda: len(self.receiver.deliveries) == 2)
+        first, repeat = self.receiver.verified(self.webhook.secret)
+        assert first.event_type == "acs_credential.issued"
+        assert first.acs_credential_id == self.encoded.acs_credential_id, first
+        stored = self.seam.events.get(event_id=first.event_id)
+        assert stored == first == repeat, (stored, first, repeat)
+        assert self.receiver.ids() == [first.event_id] * 2
+        other = "whsec_" + "A" * 32
+        try:
+            self.receiver.verified(other)
+        except SeamWebhookVerificationError:
+            pass
+        else:
+            raise AssertionError("another secret verified the signature")
+
+    @case
+    def a_deleted_webhook_gets_nothing_more(self):
+        self.seam.webhooks.delete(webhook_id=self.webhook.webhook_id)
+        assert self.seam.webhooks.list() == []
 
     @case
     def refuses_to_encode_an_unchanged_credential_again(self):
@@ -289,6 +326,10 @@ class Cases:
             return attempt.status == "success" and attempt.result.card_number == "aa000006"
 
         wait_for("an encode after the replug", served, 30)
+
+    @case
+    def the_deleted_webhook_has_got_nothing_more(self):
+        assert len(self.receiver.deliveries) == 2, self.receiver.deliveries
 
     @case
     def reports_the_agents_memory(self):

@@ -74,7 +74,7 @@ class Desk:
         self.coordinator_log = open(self.folder / "coordinator.log", "w")
         self.coordinator = subprocess.Popen(
             [self.programs / "encoder-coordinator", "serve", "--listen", f"127.0.0.1:{port}",
-             "--database", f"sqlite:{self.folder}/coordinator.sqlite", "--seed-demo"],
+             "--database", f"sqlite:{self.folder}/coordinator.sqlite", "--seed-demo", "--allow-private-targets"],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.coordinator_log, text=True,
         )
         self.seed = json.loads(self.coordinator.stdout.readline())
