@@ -75,13 +75,25 @@ fn findings(settings: &Settings) -> Vec<String> {
 fn state_dir_finding(directory: &Path) -> Option<String> {
     let existing = directory.ancestors().find(|part| part.exists())?;
     let probe = existing.join(".encoder-agent-check");
-    let written = fs::write(&probe, b"check").and_then(|()| fs::remove_file(&probe));
-    written.err().map(|error| {
-        format!(
-            "state_dir {}: cannot be written: {error}; it must belong to the user that the agent runs as",
-            directory.display()
-        )
-    })
+    let written = fs::write(&probe, b"check");
+    // A full disk takes the name of a file and not its contents.
+    let removed = fs::remove_file(&probe);
+    let error = written.and(removed).err()?;
+    let kind = error.kind();
+    let remedy = if matches!(
+        kind,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    ) {
+        "free some space"
+    } else if kind == io::ErrorKind::ReadOnlyFilesystem {
+        "make its file system writable, and look at the disk's health"
+    } else {
+        "it must belong to the user that the agent runs as"
+    };
+    Some(format!(
+        "state_dir {}: cannot be written: {error}; {remedy}",
+        directory.display()
+    ))
 }
 
 fn journal_finding(directory: &Path) -> Option<String> {
