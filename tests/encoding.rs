@@ -202,6 +202,32 @@ async fn a_running_write_ends_before_the_agent_stops() {
 }
 
 #[tokio::test]
+async fn a_waiting_job_does_not_hold_up_a_stop_and_goes_on_after_the_start() {
+    let mut setting = Setting::new(INSTANT).await;
+    let job = setting.encode().await;
+    setting
+        .progress(&job, |progress| *progress == Progress::WaitingForCard)
+        .await;
+    setting.agent.terminate();
+    assert_eq!(setting.agent.end().await.code(), Some(0));
+
+    setting.agent = setting.desk.run();
+    let hello = setting.welcome_again().await;
+    assert_eq!(hello.open_jobs[0].job_id, job.job_id);
+    assert_eq!(hello.open_jobs[0].state, OpenJobState::Accepted);
+    setting.bench.place(CARD);
+    let presented = setting.presented(&job).await;
+    assert!(presented.n > 1, "the first one was spent before the stop");
+    setting.plan(&presented, write(5)).await;
+    let ended = finished(&mut setting.line).await;
+    assert_eq!(
+        (ended.job_id, ended.outcome),
+        (job.job_id, Outcome::Success)
+    );
+    setting.stop().await;
+}
+
+#[tokio::test]
 async fn a_second_signal_stops_at_once_and_the_next_start_looks() {
     let mut setting = Setting::new(REAL).await;
     setting.bench.place(CARD);

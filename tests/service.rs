@@ -11,7 +11,7 @@ mod desk;
 use std::{os::unix::net::UnixDatagram, path::Path, time::Duration};
 
 use desk::{AgentProcess, Desk, soon};
-use encoder_protocols::wire::{AgentMessage, EncoderState};
+use encoder_protocols::wire::{AgentMessage, Bye, ByeReason, EncoderState, ServiceMessage};
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message;
@@ -189,6 +189,27 @@ async fn a_second_agent_on_the_same_state_is_refused() {
         errors.contains("another encoder-agent uses the state folder"),
         "{errors}"
     );
+}
+
+#[tokio::test]
+async fn a_second_pc_with_the_same_token_says_so_and_comes_back_late() {
+    let desk = desk().await;
+    let agent = desk.run();
+    let (mut line, _) = desk.session().await;
+    let in_use = ServiceMessage::Bye(Bye {
+        reason: ByeReason::AgentInUse,
+        message: "front desk PC is connected already".to_owned(),
+    });
+    line.say(&in_use).await;
+    line.hear_end().await;
+    agent
+        .logs("another agent uses this token; give each PC a token of its own")
+        .await;
+    agent.logs("connecting again in ").await;
+    let log = agent.log();
+    let (_, wait) = log.rsplit_once("connecting again in ").unwrap();
+    let (seconds, _) = wait.split_once('.').unwrap();
+    assert!(seconds.parse::<u32>().unwrap() >= 30, "{log}");
 }
 
 #[tokio::test]

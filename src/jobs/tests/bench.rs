@@ -395,6 +395,14 @@ impl Bench {
         self.carry_out();
     }
 
+    /// The PC is restored from a disk image, and everything comes up again.
+    pub(super) fn restore(&mut self, image: MemoryJournal) {
+        self.disconnect();
+        self.journal = image;
+        self.watcher.forgot();
+        self.restart_and_open();
+    }
+
     /// Like [`Bench::restart`], and encoders and session come up again.
     pub(super) fn restart_and_open(&mut self) {
         self.restart();
@@ -698,6 +706,12 @@ impl Watcher {
             }
             Some(_) => {}
         }
+    }
+
+    /// The journal is an older one: it may end jobs again and spend presentations again, and still writes none twice.
+    fn forgot(&mut self) {
+        self.outcomes.clear();
+        self.presented.clear();
     }
 
     /// A write that was under way may have changed its card; the encoder forgets what it did.

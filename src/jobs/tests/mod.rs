@@ -10,6 +10,7 @@ mod clocks;
 mod fresh_card;
 mod journal_failures;
 mod looking;
+mod old_image;
 mod queue;
 mod random;
 mod runner;
