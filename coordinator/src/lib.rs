@@ -12,6 +12,7 @@ pub mod desk;
 pub mod http;
 pub mod ids;
 pub mod jobs;
+pub mod operator;
 pub mod outbound;
 pub mod secrets;
 pub mod serve;

@@ -27,6 +27,11 @@ use crate::{
 /// What follows the database's name in the name of the lock file.
 const LOCK_SUFFIX: &str = ".serve-lock";
 
+/// How long a starting service waits for a command that has the lock.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+/// How often it looks meanwhile.
+const LOCK_LOOK: Duration = Duration::from_millis(50);
+
 /// How long requests that are under way may go on once the service is to stop.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
@@ -107,7 +112,7 @@ impl Service {
     /// [`ServeError`] when the database cannot be opened, the demo not made, or the address not listened on.
     pub async fn start(options: &ServeOptions) -> Result<Self, ServeError> {
         let clock = Clock::start();
-        let lock = lock(&options.database)?;
+        let lock = wait_for_lock(&options.database).await?;
         let key_file = options
             .database
             .master_key_file(options.master_key.as_deref());
@@ -197,8 +202,24 @@ impl Service {
     }
 }
 
-/// Keeps a second service off the database for as long as the file is open. The commands beside it need no lock.
-fn lock(database: &Database) -> Result<File, ServeError> {
+/// A command that does its work itself, because no service runs, has the lock for a moment.
+async fn wait_for_lock(database: &Database) -> Result<File, ServeError> {
+    let patience = tokio::time::Instant::now() + LOCK_PATIENCE;
+    loop {
+        match lock(database) {
+            Err(ServeError::AlreadyServed(_)) if tokio::time::Instant::now() < patience => {
+                tokio::time::sleep(LOCK_LOOK).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Keeps every other process that decides on jobs off the database for as long as the file is open.
+///
+/// # Errors
+/// [`ServeError::AlreadyServed`] while another one has it; [`ServeError::Lock`] when the file cannot be made.
+pub(crate) fn lock(database: &Database) -> Result<File, ServeError> {
     let path = database.beside(LOCK_SUFFIX);
     let opened = File::options()
         .create(true)

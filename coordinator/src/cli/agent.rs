@@ -6,10 +6,15 @@ use uuid::Uuid;
 
 use super::{
     CliError,
+    ask::{ask, confirm},
     output::{self, Row},
     resource::{self, StoreArguments},
 };
-use crate::store::agents::{self, AgentRow};
+use crate::{
+    jobs::AgentId,
+    operator::{Command, Report},
+    store::agents::{self, AgentRow},
+};
 
 #[derive(Args, Debug)]
 pub(super) struct AgentArguments {
@@ -23,8 +28,13 @@ enum Action {
     Create(Create),
     /// List all agents, without their tokens
     List(StoreArguments),
-    /// Revoke an agent's token; its session ends within a second
+    /// Give an agent another name
+    Rename(Rename),
+    /// Revoke an agent's token; its session ends within a second. A restored store that waits for the agent goes on
+    /// waiting: see `retire`
     Revoke(Revoke),
+    /// Say that an agent never comes back: its jobs end, its token is revoked, and nobody waits for it any more
+    Retire(Retire),
 }
 
 #[derive(Args, Debug)]
@@ -40,6 +50,27 @@ struct Create {
 }
 
 #[derive(Args, Debug)]
+struct Rename {
+    #[command(flatten)]
+    store: StoreArguments,
+    /// The agent's id
+    id: Uuid,
+    /// Its name
+    name: String,
+}
+
+#[derive(Args, Debug)]
+struct Retire {
+    #[command(flatten)]
+    store: StoreArguments,
+    /// The agent's id
+    id: Uuid,
+    /// The agent's id once more, in place of typing it when asked
+    #[arg(long, value_name = "ID")]
+    confirm: Option<Uuid>,
+}
+
+#[derive(Args, Debug)]
 struct Revoke {
     #[command(flatten)]
     store: StoreArguments,
@@ -52,7 +83,9 @@ impl AgentArguments {
         match self.action {
             Action::Create(create) => create.run().await,
             Action::List(arguments) => list(&arguments).await,
+            Action::Rename(rename) => rename.run().await,
             Action::Revoke(revoke) => revoke.run().await,
+            Action::Retire(retire) => retire.run().await,
         }
     }
 }
@@ -77,20 +110,62 @@ impl Create {
     }
 }
 
+impl Rename {
+    async fn run(self) -> Result<(), CliError> {
+        let agent = AgentId(self.id);
+        let name = self.name;
+        ask(&self.store, &Command::RenameAgent { agent, name }).await?;
+        output::one(vec![("changed", json!(self.id))], self.store.json);
+        Ok(())
+    }
+}
+
 impl Revoke {
     async fn run(self) -> Result<(), CliError> {
-        let (store, now) = self.store.open().await?;
-        let mut conn = store.write().await?;
-        if !agents::revoke(&mut conn, self.id, now).await? {
-            return Err(CliError::Unknown {
-                what: "agent",
-                id: self.id,
-            });
+        let agent = AgentId(self.id);
+        let report = ask(&self.store, &Command::RevokeAgent { agent }).await?;
+        let still_awaited = matches!(
+            report,
+            Report::Revoked {
+                still_awaited: true
+            }
+        );
+        let row = vec![
+            ("revoked", json!(self.id)),
+            ("still_awaited", json!(still_awaited)),
+        ];
+        output::one(row, self.store.json);
+        if still_awaited {
+            output::note(
+                "The store was restored from a backup and still waits for this agent: credentials of the backup go onto no \
+                 card until the agent was heard. If it never comes back: `encoder-coordinator agent retire`.",
+            );
         }
-        resource::note(&mut conn, "agent.revoke", None, self.id, now).await?;
-        conn.commit().await?;
-        store.close().await;
-        output::one(vec![("revoked", json!(self.id))], self.store.json);
+        Ok(())
+    }
+}
+
+impl Retire {
+    async fn run(self) -> Result<(), CliError> {
+        let agent = AgentId(self.id);
+        let what = "This agent never comes back: its PC or its journal is gone for good. What it was writing stays held.";
+        confirm(self.id, self.confirm, what)?;
+        let report = ask(&self.store, &Command::RetireAgent { agent }).await?;
+        let Report::Retired { ended, was_awaited } = report else {
+            return Ok(());
+        };
+        let row = vec![
+            ("retired", json!(self.id)),
+            ("ended_jobs", json!(ended)),
+            ("was_awaited", json!(was_awaited)),
+        ];
+        output::one(row, self.store.json);
+        if was_awaited {
+            output::note(
+                "The store was restored from a backup and had not heard this agent: which cards it wrote since the backup \
+                 nobody knows. `encoder-coordinator credential holds` lists what is held.",
+            );
+        }
         Ok(())
     }
 }
@@ -113,6 +188,10 @@ fn row(agent: &AgentRow) -> Row {
         (
             "revoked_at",
             json!(agent.revoked_at.map(|time| time.to_string())),
+        ),
+        (
+            "retired_at",
+            json!(agent.retired_at.map(|time| time.to_string())),
         ),
     ]
 }

@@ -2,8 +2,13 @@
 //! `serve` is running.
 
 mod agent;
+mod ask;
+mod backup;
+mod credential;
+mod encoder;
 mod entrance;
 mod key;
+mod orphans;
 mod output;
 mod resource;
 mod serve;
@@ -16,7 +21,11 @@ use std::{io, process::ExitCode};
 use clap::{Parser, Subcommand};
 use uuid::Uuid;
 
-use crate::{serve::ServeError, store::StoreError};
+use crate::{
+    operator::Refused,
+    serve::ServeError,
+    store::{StoreError, backup::BackupError},
+};
 
 /// Offers card encoders through the HTTP API of the Seam card guides.
 #[derive(Debug, Parser)]
@@ -38,10 +47,18 @@ enum Command {
     Entrance(entrance::EntranceArguments),
     /// Make, list or revoke API keys
     Key(key::KeyArguments),
-    /// Make, list or revoke agents: the desk PCs of an access system
+    /// Make, list, rename, revoke or retire agents: the desk PCs of an access system
     Agent(agent::AgentArguments),
     /// List webhooks and their deliveries, or send an event once more
     Webhook(webhook::WebhookArguments),
+    /// List, rename, adopt or disown encoders
+    Encoder(encoder::EncoderArguments),
+    /// List what cards hold credentials, or say that such a card is destroyed
+    Credential(credential::CredentialArguments),
+    /// Copy the database, also while the service runs; the master key file is not in it
+    Backup(backup::BackupArguments),
+    /// List what agents said of jobs that the store does not know, for example after a restore
+    Orphans(orphans::OrphansArguments),
 }
 
 /// Why a command failed.
@@ -53,6 +70,20 @@ enum CliError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// There is no copy.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// The command was not done.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// A service runs and does not answer.
+    #[error(
+        "the running service did not take the command in time, so it was taken back: its log says why"
+    )]
+    NoAnswer,
+    /// What cannot be undone was not said twice.
+    #[error("nothing was done: this cannot be undone, so say it twice: add `--confirm {id}`")]
+    NotConfirmed { id: Uuid },
     /// The operating system refused something the process needs.
     #[error("{what}: {source}")]
     System {
@@ -108,6 +139,10 @@ async fn run(command: Command) -> Result<(), CliError> {
         Command::Key(arguments) => arguments.run().await,
         Command::Agent(arguments) => arguments.run().await,
         Command::Webhook(arguments) => arguments.run().await,
+        Command::Encoder(arguments) => arguments.run().await,
+        Command::Credential(arguments) => arguments.run().await,
+        Command::Backup(arguments) => arguments.run().await,
+        Command::Orphans(arguments) => arguments.run().await,
     }
 }
 

@@ -60,6 +60,11 @@ pub(super) fn line(text: impl fmt::Display) {
     let _ = out.flush();
 }
 
+/// Writes a line for a person at the terminal beside the result.
+pub(super) fn note(text: impl fmt::Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
 /// Writes one line of complaint.
 pub(super) fn complain(text: impl fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "encoder-coordinator: {text}");

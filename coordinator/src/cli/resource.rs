@@ -34,11 +34,20 @@ pub(super) struct StoreArguments {
 }
 
 impl StoreArguments {
+    /// The database.
+    pub(super) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// The master key file.
+    pub(super) fn master_key_file(&self) -> PathBuf {
+        self.database.master_key_file(self.master_key.as_deref())
+    }
+
     /// Opens the database. Also gives the time of the command.
     pub(super) async fn open(&self) -> Result<(Store, Timestamp), CliError> {
         let now = Clock::start().utc();
-        let key_file = self.database.master_key_file(self.master_key.as_deref());
-        let store = Store::open(self.database.path(), &key_file, now).await?;
+        let store = Store::open(self.database.path(), &self.master_key_file(), now).await?;
         Ok((store, now))
     }
 }

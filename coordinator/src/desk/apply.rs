@@ -6,7 +6,7 @@ use sqlx::SqliteConnection;
 
 use crate::{
     http::credential_json,
-    jobs::{Attempt, AuditAction, AuditEntry, Change, EncoderRecord, Issue, JobRecord},
+    jobs::{AgentId, Attempt, AuditAction, AuditEntry, Change, EncoderRecord, Issue, JobRecord},
     store::{
         StoreError, agents, attempts, audit, credentials, encoders,
         events::{self, EventType},
@@ -21,8 +21,9 @@ pub(super) async fn apply(
     change: Change,
 ) -> Result<(), StoreError> {
     match change {
-        Change::AgentHeard(agent) => agents::heard(conn, agent).await,
+        Change::AgentHeard(agent) => note_heard(conn, agent).await,
         Change::AgentRetired(agent) => agents::retire(conn, agent, now).await,
+        Change::AgentRevoked(agent) => agents::revoke(conn, agent.0, now).await.map(|_| ()),
         Change::Audit(entry) => record_audit(conn, &entry).await,
         Change::DropHolds(job) => jobs::drop_holds(conn, job).await,
         Change::Issue(issue) => record_issue(conn, &issue, now).await,
@@ -39,6 +40,14 @@ pub(super) async fn apply(
         Change::SaveEncoder(encoder, is_new) => save_encoder(conn, &encoder, is_new, now).await,
         Change::SaveJob(job) => save_job(conn, &job).await,
     }
+}
+
+/// A restored store has heard the agent.
+async fn note_heard(conn: &mut SqliteConnection, agent: AgentId) -> Result<(), StoreError> {
+    agents::heard(conn, agent).await?;
+    let awaited = agents::restored(conn).await?.awaited.len();
+    tracing::info!(%agent, still_awaited = awaited, "restored store: this agent was heard");
+    Ok(())
 }
 
 /// Stores a job with its attempt. The result of an encode is its credential as it stands now.

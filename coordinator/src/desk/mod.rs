@@ -3,13 +3,14 @@
 //! way shares the next one.
 
 mod apply;
+mod operator;
 mod plan;
 mod round;
 mod take;
 
 use std::{collections::BTreeMap, panic::AssertUnwindSafe, time::Duration};
 
-use encoder_protocols::wire::{AgentMessage, Bye, ByeReason, Hello, JobId, ServiceMessage};
+use encoder_protocols::wire::{AgentMessage, Bye, Hello, JobId, ServiceMessage};
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
@@ -18,16 +19,18 @@ use crate::{
     clock::Clock,
     ids,
     jobs::{AgentId, Book, CredentialId, EncoderId, Greeting, SessionId},
-    store::{Store, StoreError, agents, encoders, jobs},
+    operator::Refused,
+    store::{Store, StoreError, agents, commands, encoders, jobs},
 };
+pub use operator::work_off;
 use round::Round;
 
 /// How many inputs may wait before those who bring them wait.
 const INPUTS: usize = 256;
 /// How many inputs share one transaction at most.
 const BATCH: usize = 64;
-/// How often revoked tokens are looked for while sessions are live.
-const REVOCATION_CHECK: Duration = Duration::from_millis(500);
+/// How often the operator's commands are looked for.
+const OPERATOR_CHECK: Duration = Duration::from_millis(500);
 /// How many settled jobs and holds stay at hand.
 const SETTLED_AT_HAND: usize = 2_000;
 /// How many messages may wait for one agent; a session that lets more pile up is ended.
@@ -113,6 +116,7 @@ enum Input {
     Asked(Asked, oneshot::Sender<Result<JobId, DeskError>>),
     CredentialDeleted(CredentialId),
     Lost(AgentId, SessionId),
+    Operator(commands::Waiting),
     Opened(Box<Opened>),
     Said(AgentId, SessionId, Box<AgentMessage>),
 }
@@ -136,14 +140,7 @@ impl Desk {
         clock: Clock,
         settings: DeskSettings,
     ) -> Result<Self, StoreError> {
-        let mut transaction = store.write().await?;
-        let now = clock.utc();
-        if agents::note_restored(&mut transaction, settings.restored, now).await? {
-            tracing::warn!(
-                "the store was restored: every agent is heard before its credentials are bound"
-            );
-        }
-        transaction.commit().await?;
+        note_restored(&store, clock, settings.restored).await?;
         let book = load(&store, clock).await?;
         let (inputs, receiver) = mpsc::channel(INPUTS);
         let (commits, watched) = watch::channel(0);
@@ -256,15 +253,15 @@ struct Task {
 
 impl Task {
     async fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
-        let mut check = tokio::time::interval(REVOCATION_CHECK);
+        let mut check = tokio::time::interval(OPERATOR_CHECK);
         check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             tokio::select! {
                 count = inputs.recv_many(&mut batch, BATCH) => if count == 0 { return },
                 () = tokio::time::sleep(self.time_to_next_end()) => {}
-                _ = check.tick(), if !self.sessions.is_empty() => {
-                    self.end_revoked().await;
+                _ = check.tick() => {
+                    self.obey_operator().await;
                     continue;
                 }
             }
@@ -272,15 +269,15 @@ impl Task {
         }
     }
 
-    /// One turn: everything in `batch`, in one transaction.
-    async fn turn(&mut self, batch: Vec<Input>) {
+    /// One turn: everything in `batch`, in one transaction. Returns whether that was stored.
+    async fn turn(&mut self, batch: Vec<Input>) -> bool {
         let mut book = match self.book.take() {
             Some(book) => book,
             None => match load(&self.store, self.clock).await {
                 Ok(book) => book,
                 Err(error) => {
                     tracing::error!(%error, "the store cannot be read; what was asked for is dropped");
-                    return;
+                    return false;
                 }
             },
         };
@@ -294,11 +291,13 @@ impl Task {
                 self.book = Some(book);
                 self.commits
                     .send_modify(|count| *count = count.wrapping_add(1));
+                true
             }
             Err(error) => {
                 // The book is ahead of the store now: it is read anew, and the agents tell anew where they stand.
                 tracing::error!(%error, "a decision could not be stored; all sessions start anew");
                 self.sessions.clear();
+                false
             }
         }
     }
@@ -355,34 +354,43 @@ impl Task {
         })
     }
 
-    /// Ends the sessions of agents whose token was revoked meanwhile, also by another process.
-    async fn end_revoked(&mut self) {
-        let Ok(mut conn) = self.store.read().await else {
-            return;
+    /// Does what the operator asked for meanwhile, each command in a turn of its own, so that one that cannot be done
+    /// takes nothing else with it.
+    async fn obey_operator(&mut self) {
+        let waiting = match self.store.read().await {
+            Ok(mut conn) => commands::waiting(&mut conn).await,
+            Err(error) => Err(error),
         };
-        let Ok(revoked) = agents::revoked(&mut conn).await else {
-            return;
-        };
-        let ended: Vec<SessionId> = self
-            .sessions
-            .iter()
-            .filter(|(_, (agent, _))| revoked.contains(&agent.0))
-            .map(|(session, _)| *session)
-            .collect();
-        for session in ended {
-            let Some((agent, outbox)) = self.sessions.remove(&session) else {
-                continue;
-            };
-            let _ = outbox.try_send(Outgoing::End(Bye {
-                reason: ByeReason::Revoked,
-                message: "this agent's token was revoked; make a new one with `encoder-coordinator agent create`"
-                    .to_owned(),
-            }));
-            if let Some(book) = &mut self.book {
-                book.session_lost(self.clock.utc(), agent, session);
+        let Ok(waiting) = waiting else { return };
+        for command in waiting {
+            let id = command.id;
+            if !self.turn(vec![Input::Operator(command)]).await {
+                self.refuse_command(id).await;
             }
         }
     }
+
+    /// Whoever asked is told; where even that cannot be stored, they see no answer and take the command back.
+    async fn refuse_command(&self, id: i64) {
+        let Ok(mut transaction) = self.store.write().await else {
+            return;
+        };
+        let refused = commands::answer(&mut transaction, id, &Err(Refused::Failed)).await;
+        if refused.is_ok() {
+            let _ = transaction.commit().await;
+        }
+    }
+}
+
+/// Makes the store a restored one if it is a backup's copy or the operator says so.
+async fn note_restored(store: &Store, clock: Clock, said_so: bool) -> Result<(), StoreError> {
+    let mut transaction = store.write().await?;
+    if agents::note_restored(&mut transaction, said_so, clock.utc()).await? {
+        tracing::warn!(
+            "the store was restored: every agent is heard before its credentials are bound"
+        );
+    }
+    Ok(transaction.commit().await?)
 }
 
 /// Reads everything that may change without being named.
@@ -397,6 +405,9 @@ async fn load(store: &Store, clock: Clock) -> Result<Book, StoreError> {
         book.admit_encoder(encoder);
     }
     for orphan in jobs::open_orphans(&mut conn).await? {
+        if let Some(credential) = orphan.credential {
+            book.admit_holds(credential, jobs::holds(&mut conn, credential).await?);
+        }
         book.admit_orphan(orphan);
     }
     for job in jobs::unsettled(&mut conn).await? {

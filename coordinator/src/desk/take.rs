@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use sqlx::SqliteConnection;
 
-use super::{Asked, DeskError, Input, Opened, Outgoing, Round, Task, new_job};
+use super::{Asked, DeskError, Input, Opened, Outgoing, Round, Task, new_job, operator::obey};
 use crate::{
     access_system::{AccessSystem, scan_result},
     ids,
@@ -35,6 +35,10 @@ impl Task {
         round: &mut Round,
     ) -> Result<(), StoreError> {
         match input {
+            Input::Operator(command) => {
+                let now = self.clock.utc();
+                obey(book, conn, &self.store, now, command, round).await?;
+            }
             Input::Asked(asked, answer) => {
                 let result = self.asked(book, conn, asked, round).await?;
                 round.answers.push((answer, result));
@@ -268,8 +272,8 @@ fn job_named(message: &AgentMessage) -> Option<JobId> {
     }
 }
 
-/// Brings a job to hand, with its credential's holds.
-async fn need_job(
+/// Brings a job or orphan to hand, with its credential's holds.
+pub(super) async fn need_job(
     book: &mut Book,
     conn: &mut SqliteConnection,
     job: JobId,
@@ -281,14 +285,16 @@ async fn need_job(
             book.admit_orphan(orphan);
         }
     }
-    match book.job(job).and_then(|job| job.credential) {
+    let known = book.job(job).and_then(|job| job.credential);
+    let orphan = book.orphan(job).and_then(|orphan| orphan.credential);
+    match known.or(orphan) {
         Some(credential) => need_holds(book, conn, credential).await,
         None => Ok(()),
     }
 }
 
 /// Brings a credential's holds to hand.
-async fn need_holds(
+pub(super) async fn need_holds(
     book: &mut Book,
     conn: &mut SqliteConnection,
     credential: CredentialId,

@@ -1,6 +1,6 @@
 //! What is going on: the open jobs, who holds which credential, who is connected.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use encoder_protocols::{card::Uid, wire::JobId};
 use jiff::Timestamp;
@@ -82,6 +82,11 @@ impl Book {
         self.jobs.get(&job)
     }
 
+    /// A job that the store does not know.
+    pub fn orphan(&self, job: JobId) -> Option<&Orphan> {
+        self.orphans.get(&job)
+    }
+
     /// An encoder.
     pub fn encoder(&self, encoder: EncoderId) -> Option<&EncoderRecord> {
         self.encoders.get(&encoder)
@@ -107,9 +112,11 @@ impl Book {
         }
         self.jobs.retain(|_, job| !job.is_settled());
         self.orphans.retain(|_, orphan| orphan.outcome.is_none());
-        let jobs = &self.jobs;
+        let jobs = self.jobs.values().map(|job| job.credential);
+        let orphans = self.orphans.values().map(|orphan| orphan.credential);
+        let needed: BTreeSet<CredentialId> = jobs.chain(orphans).flatten().collect();
         self.holds
-            .retain(|credential, _| jobs.values().any(|job| job.credential == Some(*credential)));
+            .retain(|credential, _| needed.contains(credential));
     }
 
     /// The agent's live session.

@@ -29,6 +29,8 @@ pub enum Change {
     AgentHeard(AgentId),
     /// The operator retired the agent: its token opens nothing, and a restored store does not wait for it.
     AgentRetired(AgentId),
+    /// The operator revoked the agent's token.
+    AgentRevoked(AgentId),
     /// A line for the audit.
     Audit(AuditEntry),
     /// The holds of this job end.

@@ -174,15 +174,17 @@ impl Book {
             return;
         };
         live.told.push(record.key.clone());
-        out.send(
-            session,
-            ServiceMessage::EncoderSettings(EncoderSettings {
-                encoder_key: record.key.clone(),
-                display_name: record.display_name.clone(),
-                adopted: record.adopted,
-            }),
-        );
+        out.send(session, settings_of(record));
     }
+}
+
+/// What people set on an encoder, as its agents are told.
+pub(crate) fn settings_of(record: &EncoderRecord) -> ServiceMessage {
+    ServiceMessage::EncoderSettings(EncoderSettings {
+        encoder_key: record.key.clone(),
+        display_name: record.display_name.clone(),
+        adopted: record.adopted,
+    })
 }
 
 fn without_state(description: &EncoderDescription) -> EncoderDescription {

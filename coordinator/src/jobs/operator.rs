@@ -8,8 +8,9 @@ use encoder_protocols::wire::{
 use jiff::Timestamp;
 
 use super::{
-    AgentId, AuditAction, Book, Change, CredentialId, Decision, Delivery, Hold, HoldState,
-    JobRecord, Orphan, outcome::audit_of_orphan, request::fail,
+    AgentId, AuditAction, Book, Change, CredentialId, Decision, Delivery, EncoderId, EncoderRecord,
+    Hold, HoldState, JobRecord, Orphan, inventory::settings_of, outcome::audit_of_orphan,
+    request::fail,
 };
 
 /// Why a credential is not released.
@@ -27,6 +28,39 @@ pub enum NotReleased {
 }
 
 impl Book {
+    /// The agent's token was revoked: its session ends. Its jobs go on as if its link was lost, and a restored store goes
+    /// on waiting for it.
+    pub fn revoke(&mut self, now: Timestamp, agent: AgentId) -> Decision {
+        let mut out = Decision::default();
+        out.store(Change::AgentRevoked(agent));
+        if let Some(record) = self.agents.get_mut(&agent)
+            && let Some(session) = record.session.take()
+        {
+            record.away_since = now;
+            out.messages.push(Delivery::End(session.id, revoked()));
+        }
+        out
+    }
+
+    /// Changes what people set on an encoder, and tells the agents that list it. None when there is no such encoder.
+    pub fn set_encoder(
+        &mut self,
+        encoder: EncoderId,
+        set: impl FnOnce(&mut EncoderRecord),
+    ) -> Option<Decision> {
+        let mut out = Decision::default();
+        let record = self.encoders.get_mut(&encoder)?;
+        set(record);
+        let record = record.clone();
+        for place in record.places.iter().filter(|place| place.listed) {
+            if let Some(live) = self.live(place.agent) {
+                out.send(live.id, settings_of(&record));
+            }
+        }
+        out.store(Change::SaveEncoder(Box::new(record), false));
+        Some(out)
+    }
+
     /// The agent never comes back. What it was bound to ends as `unknown` and stays held, everything else as
     /// `untouched`; nobody waits for it any more, and its later `hello` is refused. Nothing when there is no such agent.
     ///
@@ -218,6 +252,15 @@ impl Book {
             uid: hold.uid,
             result: None,
         }));
+    }
+}
+
+fn revoked() -> Bye {
+    Bye {
+        reason: ByeReason::Revoked,
+        message:
+            "this agent's token was revoked; make a new one with `encoder-coordinator agent create`"
+                .to_owned(),
     }
 }
 

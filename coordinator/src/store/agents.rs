@@ -143,20 +143,25 @@ pub async fn all(conn: &mut SqliteConnection) -> Result<Vec<AgentRow>, StoreErro
         .await?)
 }
 
-/// The agents whose token was revoked.
+/// Gives an agent another name.
 ///
 /// # Errors
 /// [`StoreError::Query`] when the statement fails.
-pub async fn revoked(conn: &mut SqliteConnection) -> Result<Vec<Uuid>, StoreError> {
-    let rows = sqlx::query("SELECT agent_id FROM agents WHERE revoked_ms IS NOT NULL")
-        .fetch_all(conn)
+pub async fn rename(
+    conn: &mut SqliteConnection,
+    agent_id: Uuid,
+    name: &str,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE agents SET name = ? WHERE agent_id = ?")
+        .bind(name)
+        .bind(agent_id.to_string())
+        .execute(conn)
         .await?;
-    let ids = rows.iter().map(|row| columns::id(row, "agent_id"));
-    Ok(ids.collect::<Result<_, _>>()?)
+    Ok(())
 }
 
-/// Revokes an agent's token: it opens nothing from now on, and its live session ends within a second. Returns whether
-/// there was such an agent with a token that opened.
+/// Revokes an agent's token: it opens nothing from now on. Returns whether there was such an agent with a token that
+/// opened. A live session is ended by whoever decides: see [`crate::operator::Command::RevokeAgent`].
 ///
 /// # Errors
 /// [`StoreError::Query`] when the statement fails.

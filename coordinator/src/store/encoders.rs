@@ -127,7 +127,8 @@ pub async fn save(conn: &mut SqliteConnection, encoder: &EncoderRecord) -> Resul
     };
     sqlx::query(
         "INSERT INTO encoders (acs_encoder_id, acs_system_id, encoder_key, key_scope, key_agent_id, display_name, adopted, \
-         created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (acs_encoder_id) DO NOTHING",
+         created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (acs_encoder_id) DO UPDATE SET \
+         display_name = excluded.display_name, adopted = excluded.adopted",
     )
     .bind(encoder.id.to_string())
     .bind(encoder.system.to_string())

@@ -112,6 +112,30 @@ pub async fn holds(
         .collect()
 }
 
+/// The credentials of a system that a card holds, also those that the store does not know.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn held_credentials(
+    conn: &mut SqliteConnection,
+    system: SystemId,
+) -> Result<Vec<CredentialId>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT DISTINCT h.acs_credential_id FROM holds h \
+         LEFT JOIN credentials c ON c.acs_credential_id = h.acs_credential_id \
+         LEFT JOIN jobs j ON j.job_id = h.job_id \
+         LEFT JOIN orphans o ON o.job_id = h.job_id LEFT JOIN agents a ON a.agent_id = o.agent_id \
+         WHERE coalesce(c.acs_system_id, j.acs_system_id, a.acs_system_id) = ? ORDER BY h.acs_credential_id",
+    )
+    .bind(system.to_string())
+    .fetch_all(conn)
+    .await?;
+    let ids = rows
+        .iter()
+        .map(|row| columns::id(row, "acs_credential_id").map(CredentialId));
+    Ok(ids.collect::<Result<_, _>>()?)
+}
+
 /// Stores a hold in place of the same job's hold on the same card.
 ///
 /// # Errors
@@ -199,6 +223,17 @@ pub async fn orphan(conn: &mut SqliteConnection, job: JobId) -> Result<Option<Or
 /// [`StoreError::Query`] when the statement fails.
 pub async fn open_orphans(conn: &mut SqliteConnection) -> Result<Vec<Orphan>, StoreError> {
     let rows = sqlx::query("SELECT * FROM orphans WHERE outcome IS NULL")
+        .fetch_all(conn)
+        .await?;
+    Ok(rows.iter().map(orphan_of).collect::<Result<_, _>>()?)
+}
+
+/// Every orphan, the newest last.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn orphans(conn: &mut SqliteConnection) -> Result<Vec<Orphan>, StoreError> {
+    let rows = sqlx::query("SELECT * FROM orphans ORDER BY seen_ms, job_id")
         .fetch_all(conn)
         .await?;
     Ok(rows.iter().map(orphan_of).collect::<Result<_, _>>()?)

@@ -20,7 +20,12 @@ use tokio_tungstenite::{
 };
 use uuid::Uuid;
 
-use crate::{desk::DeskSettings, http::bench::Bench, http::router, store::agents};
+use crate::{
+    desk::DeskSettings,
+    http::{bench::Bench, router},
+    operator::{Answer, Command},
+    store::{agents, commands},
+};
 
 /// A safety net: everything here is awaited, nothing is waited for this long unless the test fails.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -67,6 +72,29 @@ impl Site {
         (row.agent_id, token.to_string())
     }
 
+    /// Has the running service do what the operator asks.
+    pub(super) async fn command(&self, command: &Command) -> Answer {
+        let store = &self.bench.state.store;
+        let mut conn = store.write().await.unwrap();
+        let now = self.bench.state.clock.utc();
+        let id = commands::ask(&mut conn, command, now).await.unwrap();
+        conn.commit().await.unwrap();
+        let mut commits = self.bench.state.desk.commits();
+        tokio::time::timeout(PATIENCE, async {
+            loop {
+                commits.borrow_and_update();
+                let mut conn = store.read().await.unwrap();
+                if let Some(answer) = commands::answered(&mut conn, id).await.unwrap() {
+                    return answer;
+                }
+                drop(conn);
+                commits.changed().await.unwrap();
+            }
+        })
+        .await
+        .expect("the service answers the operator")
+    }
+
     /// A connected agent with one encoder of this key, and that encoder's id.
     pub(super) async fn desk(&self, name: &str) -> (Fake, String) {
         let (_, token) = self.agent(name).await;
@@ -106,6 +134,23 @@ impl Site {
         let body = json!({"acs_encoder_id": encoder});
         let answer = self.bench.post("/acs/encoders/scan_credential", body).await;
         answer.ok("action_attempt").clone()
+    }
+
+    /// Scans until the service has noticed that the encoder's agent is gone; returns the attempt that says so.
+    pub(super) async fn until_disconnected(&self, encoder: &str) -> Value {
+        let mut commits = self.bench.state.desk.commits();
+        tokio::time::timeout(PATIENCE, async {
+            loop {
+                commits.borrow_and_update();
+                let attempt = self.scan(encoder).await;
+                if attempt["error"]["type"] == "bridge_disconnected" {
+                    return attempt;
+                }
+                commits.changed().await.unwrap();
+            }
+        })
+        .await
+        .expect("the service should notice")
     }
 
     pub(super) async fn attempt(&self, id: &Value) -> Value {

@@ -17,7 +17,7 @@ use crate::{access_system::tests::as_read, desk::DeskSettings};
 const A: &str = "aabbccdd";
 const B: &str = "bbccddee";
 
-fn error(code: ErrorCode, touched: Touched) -> JobError {
+pub(super) fn error(code: ErrorCode, touched: Touched) -> JobError {
     JobError {
         code,
         message: "as the agent says".into(),

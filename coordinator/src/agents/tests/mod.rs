@@ -7,4 +7,5 @@
 
 mod fake;
 mod jobs;
+mod operator;
 mod sessions;

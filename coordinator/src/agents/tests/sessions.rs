@@ -16,7 +16,13 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use uuid::Uuid;
 
 use super::fake::{Fake, Site, dial};
-use crate::{desk::DeskSettings, http::bench::Bench, store::agents};
+use crate::{
+    desk::DeskSettings,
+    http::bench::Bench,
+    jobs::AgentId,
+    operator::{Command, Report},
+    store::agents,
+};
 
 /// The status and body with which a connection was turned away.
 async fn refused(site: &Site, token: Option<&str>, protocol: Option<&str>) -> (u16, Value) {
@@ -234,12 +240,13 @@ async fn revoking_a_token_ends_its_live_session_within_a_second() {
     let site = Site::start().await;
     let (id, token) = site.agent("desk").await;
     let mut agent = Fake::connect(&site, &token).await;
-    let mut conn = site.bench.state.store.write().await.unwrap();
-    agents::revoke(&mut conn, id, site.bench.state.clock.utc())
-        .await
-        .unwrap();
-    conn.commit().await.unwrap();
+    let agent_id = AgentId(id);
     let revoked = site.bench.state.clock.now();
+    let report = site
+        .command(&Command::RevokeAgent { agent: agent_id })
+        .await;
+    let still_awaited = false;
+    assert_eq!(report, Ok(Report::Revoked { still_awaited }));
     assert_eq!(agent.bye().await.reason, ByeReason::Revoked);
     let took = site.bench.state.clock.now().since(revoked);
     assert!(took < Duration::from_secs(1), "{took:?}");

@@ -2,147 +2,32 @@
 
 #![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
+mod operator;
+mod program;
+
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
-    path::Path,
-    process::{Child, Command, Output, Stdio},
+    io::{Read as _, Write as _},
+    net::TcpListener,
 };
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-fn command(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_encoder-coordinator"));
-    command.args(arguments).current_dir(folder);
-    command
-}
-
-fn run(folder: &Path, arguments: &[&str]) -> Output {
-    command(folder, arguments).output().unwrap()
-}
-
-/// Runs a command on the folder's database and reads its JSON.
-fn json(folder: &Path, arguments: &[&str]) -> Value {
-    let common = ["--database", "sqlite:store.db", "--json"];
-    let output = run(folder, &[arguments, &common].concat());
-    assert!(output.status.success(), "{output:?}");
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-fn complaint(folder: &Path, arguments: &[&str]) -> String {
-    let output = run(folder, arguments);
-    assert!(!output.status.success(), "{output:?}");
-    assert!(output.stdout.is_empty(), "{output:?}");
-    String::from_utf8(output.stderr).unwrap()
-}
-
-/// A running service; stopped when it is dropped.
-struct Service {
-    child: Child,
-    demo: Value,
-}
-
-impl Service {
-    /// Starts the service with the demo and waits for its line.
-    fn start(folder: &Path) -> Self {
-        Self::start_with(folder, &[], &[])
-    }
-
-    /// The same with further arguments and variables.
-    fn start_with(folder: &Path, further: &[&str], environment: &[(&str, &str)]) -> Self {
-        let arguments = [
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--database",
-            "sqlite:store.db",
-            "--seed-demo",
-        ];
-        let mut child = command(folder, &[&arguments, further].concat())
-            .envs(environment.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let demo = serde_json::from_str(&line).unwrap_or(Value::Null);
-        Self { child, demo }
-    }
-
-    /// POST with the demo's key; returns the body.
-    fn post(&self, path: &str, body: &Value) -> Value {
-        let body = body.to_string();
-        let head = format!(
-            "Content-Type: application/json\r\nContent-Length: {}\r\n",
-            body.len()
-        );
-        self.ask("POST", path, &self.demo["api_key"], &head, &body)
-            .1
-    }
-
-    /// GET with a key; returns the status line and the body.
-    fn get(&self, path: &str, key: &Value) -> (String, Value) {
-        self.ask("GET", path, key, "", "")
-    }
-
-    fn ask(
-        &self,
-        method: &str,
-        path: &str,
-        key: &Value,
-        head: &str,
-        body: &str,
-    ) -> (String, Value) {
-        let address = self.demo["endpoint"].as_str().unwrap();
-        let address = address.strip_prefix("http://").unwrap();
-        let mut stream = TcpStream::connect(address).unwrap();
-        let key = key.as_str().unwrap();
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n{head}\r\n{body}"
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.lines().next().unwrap().to_owned();
-        (status, serde_json::from_str(body).unwrap())
-    }
-
-    /// Asks the service to stop and waits for it.
-    #[cfg(unix)]
-    fn terminate(mut self) -> std::process::ExitStatus {
-        let pid = self.child.id().to_string();
-        let kill = Command::new("kill").args(["-TERM", &pid]).status();
-        assert!(kill.unwrap().success());
-        self.child.wait().unwrap()
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use program::{Service, answer, complaint, run};
 
 #[test]
 fn an_empty_database_is_taken_to_a_first_key() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
-    let workspace = json(here, &["workspace", "create", "--name", "Hotel"]);
-    let system = json(here, &["system", "create", "--name", "Site"]);
+    let workspace = answer(here, &["workspace", "create", "--name", "Hotel"]);
+    let system = answer(here, &["system", "create", "--name", "Site"]);
     assert_eq!(system["workspace_id"], workspace["workspace_id"]);
-    let door = json(here, &["entrance", "create", "--name", "101"]);
+    let door = answer(here, &["entrance", "create", "--name", "101"]);
     assert_eq!(door["acs_system_id"], system["acs_system_id"]);
     assert_eq!(door["number"], 1);
-    let key = json(here, &["key", "create", "--label", "desk"]);
+    let key = answer(here, &["key", "create", "--label", "desk"]);
     let secret = key["api_key"].as_str().unwrap();
     assert!(secret.starts_with("seam_"));
-    let agent = json(here, &["agent", "create", "--name", "Front desk"]);
+    let agent = answer(here, &["agent", "create", "--name", "Front desk"]);
     let token = agent["agent_token"].as_str().unwrap();
     assert!(token.starts_with("agent_"));
     for (what, name) in [
@@ -151,9 +36,9 @@ fn an_empty_database_is_taken_to_a_first_key() {
         ("entrance", "101"),
         ("agent", "Front desk"),
     ] {
-        assert_eq!(json(here, &[what, "list"])[0]["name"], name);
+        assert_eq!(answer(here, &[what, "list"])[0]["name"], name);
     }
-    assert_eq!(json(here, &["key", "list"])[0]["label"], "desk");
+    assert_eq!(answer(here, &["key", "list"])[0]["label"], "desk");
     let database = std::fs::read(here.join("store.db")).unwrap();
     for secret in [secret, token] {
         let bytes = secret.as_bytes();
@@ -195,8 +80,8 @@ fn a_command_says_what_is_missing() {
         none.contains("make one with `encoder-coordinator workspace create`"),
         "{none}"
     );
-    json(here, &["workspace", "create", "--name", "A"]);
-    json(here, &["workspace", "create", "--name", "B"]);
+    answer(here, &["workspace", "create", "--name", "A"]);
+    answer(here, &["workspace", "create", "--name", "B"]);
     let several = complaint(here, &[["key", "create"].as_slice(), &common].concat());
     assert!(several.contains("--workspace ID"), "{several}");
     let id = "00000000-0000-7000-8000-000000000000";
@@ -236,11 +121,11 @@ fn the_demo_serves_at_once_and_again_with_the_same_ids() {
 fn keys_are_made_and_revoked_while_the_service_runs() {
     let folder = tempfile::tempdir().unwrap();
     let service = Service::start(folder.path());
-    let key = json(folder.path(), &["key", "create", "--vocabulary", "types"]);
+    let key = answer(folder.path(), &["key", "create", "--vocabulary", "types"]);
     let (status, _) = service.get("/workspaces/get", &key["api_key"]);
     assert_eq!(status, "HTTP/1.1 200 OK");
     let id = key["api_key_id"].as_str().unwrap();
-    json(folder.path(), &["key", "revoke", id]);
+    answer(folder.path(), &["key", "revoke", id]);
     let (status, body) = service.get("/workspaces/get", &key["api_key"]);
     assert_eq!(status, "HTTP/1.1 401 Unauthorized");
     assert_eq!(body["error"]["type"], "unauthorized");
@@ -276,17 +161,17 @@ fn an_event_is_delivered_listed_and_replayed_while_the_service_runs() {
     let user = json!({"acs_system_id": service.demo["acs_system_id"], "full_name": "Jane Doe"});
     service.post("/acs/users/create", &user);
     let event = take_delivery(&endpoint, "200 OK");
-    json(here, &["webhook", "replay", &event]);
+    answer(here, &["webhook", "replay", &event]);
     assert_eq!(take_delivery(&endpoint, "410 Gone"), event);
-    json(here, &["webhook", "replay", &event, "--webhook", webhook]);
+    answer(here, &["webhook", "replay", &event, "--webhook", webhook]);
     // The second one has failed, and is tried again after five seconds; the third waits for it.
     assert_eq!(take_delivery(&endpoint, "200 OK"), event);
     assert_eq!(take_delivery(&endpoint, "200 OK"), event);
-    let listed = json(here, &["webhook", "deliveries", "--event", &event]);
+    let listed = answer(here, &["webhook", "deliveries", "--event", &event]);
     assert_eq!(listed.as_array().unwrap().len(), 3);
     assert_eq!(listed[2]["state"], "delivered");
     assert_eq!(listed[2]["event_type"], "acs_user.created");
-    let webhooks = json(here, &["webhook", "list"]);
+    let webhooks = answer(here, &["webhook", "list"]);
     assert_eq!(webhooks[0]["url"], url.as_str());
     assert!(!webhooks.to_string().contains("whsec_"));
     let common = ["--database", "sqlite:store.db"];

@@ -1,0 +1,280 @@
+//! The operator's commands, in the turn of whoever decides.
+
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+
+use super::{
+    Round, load,
+    take::{need_holds, need_job},
+};
+use crate::{
+    clock::Clock,
+    jobs::{AgentId, Book, Change, CredentialId, Decision, EncoderId, NotReleased, SystemId},
+    operator::{Answer, Command, EndedJob, Kept, Refused, Released, Report},
+    store::{
+        Store, StoreError, agents,
+        audit::{self, AuditEntry},
+        commands, jobs,
+    },
+};
+
+/// Does what waits to be done, in a process that has the database to itself.
+///
+/// # Errors
+/// [`StoreError`] when the store fails; what was done until then stays done.
+pub async fn work_off(store: &Store, clock: Clock) -> Result<(), StoreError> {
+    super::note_restored(store, clock, false).await?;
+    let waiting = commands::waiting(&mut *store.read().await?).await?;
+    for command in waiting {
+        let mut book = load(store, clock).await?;
+        let mut transaction = store.write().await?;
+        let mut round = Round::default();
+        let now = clock.utc();
+        obey(&mut book, &mut transaction, store, now, command, &mut round).await?;
+        transaction.commit().await?;
+    }
+    Ok(())
+}
+
+/// Does one command and stores the answer.
+pub(super) async fn obey(
+    book: &mut Book,
+    conn: &mut SqliteConnection,
+    store: &Store,
+    now: Timestamp,
+    waiting: commands::Waiting,
+    round: &mut Round,
+) -> Result<(), StoreError> {
+    // Whoever asked may have given up meanwhile.
+    if !commands::waits(conn, waiting.id).await? {
+        return Ok(());
+    }
+    let answer = match waiting.command {
+        None => Err(Refused::UnknownCommand),
+        Some(command) => {
+            let (answer, decisions) = decide(book, conn, now, &command).await?;
+            for decision in decisions {
+                round
+                    .carry_out(conn, store.master_key(), now, decision)
+                    .await?;
+            }
+            if answer.is_ok() {
+                tracing::info!(?command, "the operator's command is done");
+                note(conn, &command, now).await?;
+            }
+            answer
+        }
+    };
+    commands::answer(conn, waiting.id, &answer).await
+}
+
+async fn decide(
+    book: &mut Book,
+    conn: &mut SqliteConnection,
+    now: Timestamp,
+    command: &Command,
+) -> Result<(Answer, Vec<Decision>), StoreError> {
+    Ok(match command {
+        Command::AdoptEncoder { encoder, adopted } => {
+            let set = book.set_encoder(*encoder, |record| record.adopted = *adopted);
+            changed_encoder(*encoder, set)
+        }
+        Command::RenameEncoder { encoder, name } => {
+            let set = book.set_encoder(*encoder, |record| record.display_name.clone_from(name));
+            changed_encoder(*encoder, set)
+        }
+        Command::RenameAgent { agent, name } => rename_agent(book, conn, now, *agent, name).await?,
+        Command::RevokeAgent { agent } => revoke(book, conn, now, *agent).await?,
+        Command::RetireAgent { agent } => retire(book, conn, now, *agent).await?,
+        Command::ReleaseCredential { credential } => release(book, conn, now, *credential).await?,
+        Command::ReleaseSystem { system } => release_all(book, conn, now, *system).await?,
+    })
+}
+
+fn changed_encoder(encoder: EncoderId, set: Option<Decision>) -> (Answer, Vec<Decision>) {
+    match set {
+        Some(decision) => (Ok(Report::Changed), vec![decision]),
+        None => (Err(Refused::UnknownEncoder { encoder }), Vec::new()),
+    }
+}
+
+/// Brings the agent to hand. Returns whether its token was revoked, or none when there is no such agent.
+async fn need_agent(
+    book: &mut Book,
+    conn: &mut SqliteConnection,
+    now: Timestamp,
+    agent: AgentId,
+) -> Result<Option<bool>, StoreError> {
+    let Some(row) = agents::by_id(conn, agent.0).await? else {
+        return Ok(None);
+    };
+    if book.agent(agent).is_none() {
+        book.admit_agent(row.record(now));
+    }
+    Ok(Some(row.revoked_at.is_some()))
+}
+
+async fn rename_agent(
+    book: &mut Book,
+    conn: &mut SqliteConnection,
+    now: Timestamp,
+    agent: AgentId,
+    name: &str,
+) -> Result<(Answer, Vec<Decision>), StoreError> {
+    agents::rename(conn, agent.0, name).await?;
+    let Some(row) = agents::by_id(conn, agent.0).await? else {
+        return Ok((Err(Refused::UnknownAgent { agent }), Vec::new()));
+    };
+    book.admit_agent(row.record(now));
+    Ok((Ok(Report::Changed), Vec::new()))
+}
+
+async fn revoke(
+    book: &mut Book,
+    conn: &mut SqliteConnection,
+    now: Timestamp,
+    agent: AgentId,
+) -> Result<(Answer, Vec<Decision>), StoreError> {
+    let refused = match need_agent(book, conn, now, agent).await? {
+        None => Refused::UnknownAgent { agent },
+        Some(true) => Refused::AlreadyRevoked { agent },
+        Some(false) => {
+            let decision = book.revoke(now, agent);
+            let still_awaited = book.awaited_agents().any(|awaited| awaited.id == agent);
+            return Ok((Ok(Report::Revoked { still_awaited }), vec![decision]));
+        }
+    };
+    Ok((Err(refused), Vec::new()))
+}
+
+async fn retire(
+    book: &mut Book,
+    conn: &mut SqliteConnection,
+    now: Timestamp,
+    agent: AgentId,
+) -> Result<(Answer, Vec<Decision>), StoreError> {
+    if need_agent(book, conn, now, agent).await?.is_none() {
+        return Ok((Err(Refused::UnknownAgent { agent }), Vec::new()));
+    }
+    if book.agent(agent).is_some_and(|agent| agent.retired) {
+        return Ok((Err(Refused::AlreadyRetired { agent }), Vec::new()));
+    }
+    let was_awaited = book.awaited_agents().any(|awaited| awaited.id == agent);
+    let decision = book.retire(now, agent);
+    let ended = decision.changes.iter().filter_map(ended_job).collect();
+    let report = Report::Retired { ended, was_awaited };
+    Ok((Ok(report), vec![decision]))
+}
+
+fn ended_job(change: &Change) -> Option<EndedJob> {
+    let (job, credential, touched) = if let Change::SaveJob(job) = change {
+        (job.id, job.credential, job.outcome?)
+    } else if let Change::PutOrphan(orphan) = change {
+        (orphan.job, orphan.credential, orphan.outcome?.1)
+    } else {
+        return None;
+    };
+    Some(EndedJob {
+        job,
+        credential,
+        touched,
+    })
+}
+
+/// Releases one credential.
+async fn release(
+    book: &mut Book,
+    conn: &mut SqliteConnection,
+    now: Timestamp,
+    credential: CredentialId,
+) -> Result<(Answer, Vec<Decision>), StoreError> {
+    let mut cards = Vec::new();
+    for hold in jobs::holds(conn, credential).await? {
+        need_job(book, conn, hold.job).await?;
+        if !cards.contains(&hold.uid) {
+            cards.push(hold.uid);
+        }
+    }
+    need_holds(book, conn, credential).await?;
+    Ok(match book.release(now, credential) {
+        Ok(decision) => {
+            let released = vec![Released { credential, cards }];
+            let kept = Vec::new();
+            (Ok(Report::Released { released, kept }), vec![decision])
+        }
+        Err(NotReleased::StillOpen(job)) => {
+            (Err(Refused::StillOpen { credential, job }), Vec::new())
+        }
+        Err(NotReleased::NotHeld) => (Err(Refused::NotHeld { credential }), Vec::new()),
+    })
+}
+
+/// Releases every credential of a system, except those that an agent may still write.
+async fn release_all(
+    book: &mut Book,
+    conn: &mut SqliteConnection,
+    now: Timestamp,
+    system: SystemId,
+) -> Result<(Answer, Vec<Decision>), StoreError> {
+    let (mut all_released, mut all_kept, mut all_decisions) = (Vec::new(), Vec::new(), Vec::new());
+    for credential in jobs::held_credentials(conn, system).await? {
+        let (answer, decisions) = release(book, conn, now, credential).await?;
+        all_decisions.extend(decisions);
+        match answer {
+            Ok(Report::Released { released, .. }) => all_released.extend(released),
+            Err(Refused::StillOpen { credential, job }) => all_kept.push(Kept { credential, job }),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    let report = Report::Released {
+        released: all_released,
+        kept: all_kept,
+    };
+    Ok((Ok(report), all_decisions))
+}
+
+/// A line for the audit of what the operator did.
+async fn note(
+    conn: &mut SqliteConnection,
+    command: &Command,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let mut entry = AuditEntry {
+        detail: Some("by the operator".to_owned()),
+        ..AuditEntry::default()
+    };
+    match command {
+        Command::AdoptEncoder { encoder, adopted } => {
+            let (yes, no) = ("encoder.adopt", "encoder.disown");
+            entry.action = if *adopted { yes } else { no }.into();
+            entry.acs_encoder_id = Some(encoder.0);
+        }
+        Command::RenameEncoder { encoder, name } => {
+            entry.action = "encoder.rename".into();
+            entry.acs_encoder_id = Some(encoder.0);
+            entry.detail = Some(format!("by the operator, to {name:?}"));
+        }
+        Command::RenameAgent { agent, name } => {
+            entry.action = "agent.rename".into();
+            entry.agent_id = Some(agent.0);
+            entry.detail = Some(format!("by the operator, to {name:?}"));
+        }
+        Command::RevokeAgent { agent } => {
+            entry.action = "agent.revoke".into();
+            entry.agent_id = Some(agent.0);
+        }
+        Command::RetireAgent { agent } => {
+            entry.action = "agent.retire".into();
+            entry.agent_id = Some(agent.0);
+        }
+        Command::ReleaseCredential { credential } => {
+            entry.action = "credential.release".into();
+            entry.acs_credential_id = Some(credential.0);
+        }
+        Command::ReleaseSystem { system } => {
+            entry.action = "credential.release_all".into();
+            entry.acs_system_id = Some(system.0);
+        }
+    }
+    audit::record(conn, &entry, now).await
+}
