@@ -40,11 +40,11 @@ class Cases:
 
     # -- steps that several cases take
 
-    def credential(self):
+    def credential(self, acs_entrance_ids=None):
         return self.seam.acs.credentials.create(
             acs_user_id=self.user.acs_user_id,
             access_method="card",
-            allowed_acs_entrance_ids=self.seed["acs_entrance_ids"],
+            allowed_acs_entrance_ids=acs_entrance_ids or self.seed["acs_entrance_ids"],
             starts_at=STARTS_AT,
             ends_at=ENDS_AT,
         )
@@ -241,6 +241,26 @@ class Cases:
             assert self.encode(self.credential()).result.card_number == uid
             result = self.scan().result
             assert result.warnings == [], (kind, result.warnings)
+
+    @case
+    def encodes_twenty_entrances_where_the_card_has_room(self):
+        doors = [self.desk.entrance(f"Room {number}") for number in range(1, 21)]
+        ids = [door["acs_entrance_id"] for door in doors]
+        credential = self.credential(ids)
+        self.fresh_card("04112233445577", "ultralight")
+        error = self.fails_with("incompatible_card_format", lambda: self.encode(credential))
+        assert "room for 3 entrances, the credential has 20" in str(error), error
+        self.is_untouched(error.action_attempt)
+        for kind, uid in (("classic-1k", "22334455"), ("ntag213", "04a1b2c3d4e5f7")):
+            self.fresh_card(uid, kind)
+            encoded = self.encode(self.credential(ids)).result
+            assert encoded.card_number == uid, encoded
+            result = self.scan().result
+            assert result.acs_credential_on_seam.acs_credential_id == encoded.acs_credential_id, kind
+            assert result.warnings == [], (kind, result.warnings)
+            # The twentieth entrance and the zeros behind it, which a record of three entrances never writes.
+            last = doors[-1]["number"].to_bytes(2, "big") + bytes(14)
+            assert last in self.desk.emulator.memory(self.desk.folder), kind
 
     @case
     def ends_without_a_card(self):

@@ -97,6 +97,15 @@ class Desk:
         stop(self.agent)
         self.agent_log.close()
 
+    def entrance(self, name):
+        """A new entrance, as the command line prints it."""
+        made = subprocess.run(
+            [self.programs / "encoder-coordinator", "entrance", "create", "--json",
+             "--database", f"sqlite:{self.folder}/coordinator.sqlite", "--name", name],
+            capture_output=True, text=True, check=True,
+        )
+        return json.loads(made.stdout)
+
     def health(self):
         with urllib.request.urlopen(self.seed["endpoint"] + "/health") as answer:
             return json.load(answer)
