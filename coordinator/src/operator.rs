@@ -29,6 +29,15 @@ pub enum Command {
         /// Which system.
         system: SystemId,
     },
+    /// An agent gets a new token; the old one opens nothing any more.
+    RenewToken {
+        /// Which agent.
+        agent: AgentId,
+        /// The new token's first characters.
+        prefix: String,
+        /// The new token's hash, in lower-case hex: the token itself is nowhere but with whoever asked.
+        hash: String,
+    },
     /// An agent gets another name.
     RenameAgent {
         /// Which agent.
@@ -121,6 +130,14 @@ pub enum Refused {
     /// The agent was retired before.
     #[error("the agent {agent} was retired before")]
     AlreadyRetired {
+        /// Which agent.
+        agent: AgentId,
+    },
+    /// The agent was retired, so it gets no token.
+    #[error(
+        "the agent {agent} was retired: make a new one with `encoder-coordinator agent create`"
+    )]
+    Retired {
         /// Which agent.
         agent: AgentId,
     },

@@ -44,6 +44,11 @@ pub fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
+/// [`hash`] in lower-case hex.
+pub fn hash_text(token: &str) -> String {
+    hex(&hash(token))
+}
+
 /// The first characters of a key or token, which people may see: too few to guess the rest.
 pub fn shown_prefix(token: &str) -> String {
     token.chars().take(SHOWN_CHARACTERS).collect()
@@ -54,11 +59,21 @@ fn new_token(prefix: &str) -> Result<Zeroizing<String>, NoRandomness> {
     getrandom::fill(bytes.as_mut_slice())?;
     let mut token = Zeroizing::new(String::with_capacity(prefix.len() + 2 * RANDOM_BYTES));
     token.push_str(prefix);
-    for byte in bytes.iter() {
-        // Writing to a string cannot fail.
-        let _ = write!(token, "{byte:02x}");
-    }
+    push_hex(&mut token, bytes.as_slice());
     Ok(token)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    push_hex(&mut text, bytes);
+    text
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub(super) enum ConnectError {
     Token(String),
     /// The coordinator does not know the token (HTTP 401 or 403).
     #[error(
-        "{url} refused the token (http {status}); check `token` or `token_file`, or make a new token with `encoder-coordinator agent create`; trying again seldom"
+        "{url} refused the token (http {status}); check `token` or `token_file`, or make a new token with `encoder-coordinator agent token`; trying again seldom"
     )]
     TokenRefused {
         /// Where.

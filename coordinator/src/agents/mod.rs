@@ -38,7 +38,8 @@ enum Refused {
     #[error("no agent token: send the header `Authorization: Bearer agent_…`")]
     NoToken,
     #[error(
-        "this agent token is not known here or was revoked: make one with `encoder-coordinator agent create`"
+        "this agent token is not known here or was revoked: make one with `encoder-coordinator agent token`, or `agent \
+         create` for a new agent"
     )]
     WrongToken,
     #[error("expected a websocket upgrade: {0}")]

@@ -222,10 +222,10 @@ impl Conversation {
         }
     }
 
-    /// Writes one frame; false when that fails, or takes longer than a link may be silent.
+    /// Writes one frame; false when that fails, or until the link counts as dead: nothing is heard meanwhile.
     async fn put(&mut self, frame: Message) -> bool {
-        let sent =
-            tokio::time::timeout(self.heartbeat * DEAD_INTERVALS, self.socket.send(frame)).await;
+        let until = self.state.clock.instant(self.heard_until);
+        let sent = tokio::time::timeout_at(until, self.socket.send(frame)).await;
         matches!(sent, Ok(Ok(())))
     }
 }

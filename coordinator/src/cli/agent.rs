@@ -13,7 +13,11 @@ use super::{
 use crate::{
     jobs::AgentId,
     operator::{Command, Report},
-    store::agents::{self, AgentRow},
+    store::{
+        StoreError,
+        agents::{self, AgentRow},
+    },
+    tokens,
 };
 
 #[derive(Args, Debug)]
@@ -30,6 +34,9 @@ enum Action {
     List(StoreArguments),
     /// Give an agent another name
     Rename(Rename),
+    /// Make a new token for an agent, shown once; the old one opens nothing any more. What the agent's journal holds stays
+    /// its own
+    Token(Token),
     /// Revoke an agent's token; its session ends within a second. A restored store that waits for the agent goes on
     /// waiting: see `retire`
     Revoke(Revoke),
@@ -60,6 +67,14 @@ struct Rename {
 }
 
 #[derive(Args, Debug)]
+struct Token {
+    #[command(flatten)]
+    store: StoreArguments,
+    /// The agent's id
+    id: Uuid,
+}
+
+#[derive(Args, Debug)]
 struct Retire {
     #[command(flatten)]
     store: StoreArguments,
@@ -84,6 +99,7 @@ impl AgentArguments {
             Action::Create(create) => create.run().await,
             Action::List(arguments) => list(&arguments).await,
             Action::Rename(rename) => rename.run().await,
+            Action::Token(token) => token.run().await,
             Action::Revoke(revoke) => revoke.run().await,
             Action::Retire(retire) => retire.run().await,
         }
@@ -116,6 +132,24 @@ impl Rename {
         let name = self.name;
         ask(&self.store, &Command::RenameAgent { agent, name }).await?;
         output::one(vec![("changed", json!(self.id))], self.store.json);
+        Ok(())
+    }
+}
+
+impl Token {
+    async fn run(self) -> Result<(), CliError> {
+        let token = tokens::new_agent_token().map_err(StoreError::from)?;
+        let command = Command::RenewToken {
+            agent: AgentId(self.id),
+            prefix: tokens::shown_prefix(&token),
+            hash: tokens::hash_text(&token),
+        };
+        ask(&self.store, &command).await?;
+        let row = vec![
+            ("agent_id", json!(self.id)),
+            ("agent_token", json!(token.as_str())),
+        ];
+        output::one(row, self.store.json);
         Ok(())
     }
 }

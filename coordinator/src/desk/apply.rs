@@ -25,6 +25,9 @@ pub(super) async fn apply(
         Change::AgentRetired(agent) => agents::retire(conn, agent, now).await,
         Change::AgentRevoked(agent) => agents::revoke(conn, agent.0, now).await.map(|_| ()),
         Change::Audit(entry) => record_audit(conn, &entry).await,
+        Change::CardInDoubt(system, uid) => {
+            credentials::record_doubt(conn, system.0, &uid.to_string()).await
+        }
         Change::DropHolds(job) => jobs::drop_holds(conn, job).await,
         Change::Issue(issue) => record_issue(conn, &issue, now).await,
         Change::PutHold(hold) => jobs::put_hold(conn, &hold).await,

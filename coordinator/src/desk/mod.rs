@@ -7,11 +7,11 @@ mod operator;
 mod plan;
 mod round;
 mod take;
+mod task;
 
-use std::{collections::BTreeMap, panic::AssertUnwindSafe, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use encoder_protocols::wire::{AgentMessage, Bye, Hello, JobId, ServiceMessage};
-use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
@@ -19,20 +19,14 @@ use crate::{
     clock::Clock,
     ids,
     jobs::{AgentId, Book, CredentialId, EncoderId, Greeting, SessionId},
-    operator::Refused,
     store::{Store, StoreError, agents, commands, encoders, jobs},
 };
 pub use operator::work_off;
 use round::Round;
+use task::Task;
 
 /// How many inputs may wait before those who bring them wait.
 const INPUTS: usize = 256;
-/// How many inputs share one transaction at most.
-const BATCH: usize = 64;
-/// How often the operator's commands are looked for.
-const OPERATOR_CHECK: Duration = Duration::from_millis(500);
-/// How many settled jobs and holds stay at hand.
-const SETTLED_AT_HAND: usize = 2_000;
 /// How many messages may wait for one agent; a session that lets more pile up is ended.
 pub const OUTBOX: usize = 64;
 
@@ -59,6 +53,7 @@ impl Default for DeskSettings {
 pub struct Desk {
     inputs: mpsc::Sender<Input>,
     commits: watch::Receiver<u64>,
+    stores: watch::Receiver<bool>,
     heartbeat: Duration,
 }
 
@@ -101,15 +96,6 @@ pub enum Outgoing {
     Probe,
 }
 
-/// Why a turn changed nothing.
-#[derive(Debug, thiserror::Error)]
-enum TurnError {
-    #[error("a decision panicked")]
-    Panicked,
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
 /// Something that happened.
 #[derive(Debug)]
 enum Input {
@@ -144,6 +130,7 @@ impl Desk {
         let book = load(&store, clock).await?;
         let (inputs, receiver) = mpsc::channel(INPUTS);
         let (commits, watched) = watch::channel(0);
+        let (stores, stored) = watch::channel(true);
         let heartbeat = settings.heartbeat;
         let task = Task {
             greeting: Greeting {
@@ -155,11 +142,14 @@ impl Desk {
             book: Some(book),
             sessions: BTreeMap::new(),
             commits,
+            stores,
+            clocks: (clock.utc(), clock.now()),
         };
         tokio::spawn(task.run(receiver));
         Ok(Self {
             inputs,
             commits: watched,
+            stores: stored,
             heartbeat,
         })
     }
@@ -172,6 +162,11 @@ impl Desk {
     /// Changes with every commit, so that whoever waits for something need not poll.
     pub fn commits(&self) -> watch::Receiver<u64> {
         self.commits.clone()
+    }
+
+    /// Whether decisions can be stored, as far as the last attempt tells.
+    pub fn stores(&self) -> bool {
+        *self.stores.borrow()
     }
 
     /// Asks for an encode or a scan. Returns the attempt, which may have ended already.
@@ -240,148 +235,6 @@ impl Desk {
     }
 }
 
-/// The desk's task.
-struct Task {
-    store: Store,
-    clock: Clock,
-    greeting: Greeting,
-    /// None after a failed commit, until the store was read anew.
-    book: Option<Book>,
-    sessions: BTreeMap<SessionId, (AgentId, mpsc::Sender<Outgoing>)>,
-    commits: watch::Sender<u64>,
-}
-
-impl Task {
-    async fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
-        let mut check = tokio::time::interval(OPERATOR_CHECK);
-        check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut batch = Vec::with_capacity(BATCH);
-        loop {
-            tokio::select! {
-                count = inputs.recv_many(&mut batch, BATCH) => if count == 0 { return },
-                () = tokio::time::sleep(self.time_to_next_end()) => {}
-                _ = check.tick() => {
-                    self.obey_operator().await;
-                    continue;
-                }
-            }
-            self.turn(std::mem::take(&mut batch)).await;
-        }
-    }
-
-    /// One turn: everything in `batch`, in one transaction. Returns whether that was stored.
-    async fn turn(&mut self, batch: Vec<Input>) -> bool {
-        let mut book = match self.book.take() {
-            Some(book) => book,
-            None => match load(&self.store, self.clock).await {
-                Ok(book) => book,
-                Err(error) => {
-                    tracing::error!(%error, "the store cannot be read; what was asked for is dropped");
-                    return false;
-                }
-            },
-        };
-        let mut round = Round::default();
-        let decided = AssertUnwindSafe(self.decide(&mut book, batch, &mut round));
-        let decided = decided.catch_unwind().await;
-        match decided.unwrap_or(Err(TurnError::Panicked)) {
-            Ok(()) => {
-                self.release(round, &mut book);
-                book.forget_settled(SETTLED_AT_HAND);
-                self.book = Some(book);
-                self.commits
-                    .send_modify(|count| *count = count.wrapping_add(1));
-                true
-            }
-            Err(error) => {
-                // The book is ahead of the store now: it is read anew, and the agents tell anew where they stand.
-                tracing::error!(%error, "a decision could not be stored; all sessions start anew");
-                self.sessions.clear();
-                false
-            }
-        }
-    }
-
-    async fn decide(
-        &mut self,
-        book: &mut Book,
-        batch: Vec<Input>,
-        round: &mut Round,
-    ) -> Result<(), TurnError> {
-        let mut transaction = self.store.write().await?;
-        let due = book.tick(self.clock.utc());
-        round
-            .carry_out(
-                &mut transaction,
-                self.store.master_key(),
-                self.clock.utc(),
-                due,
-            )
-            .await?;
-        for input in batch {
-            self.take(book, &mut transaction, input, round).await?;
-        }
-        transaction.commit().await.map_err(StoreError::from)?;
-        Ok(())
-    }
-
-    /// Lets messages and answers go, after the commit. A session that does not keep up is ended.
-    fn release(&mut self, round: Round, book: &mut Book) {
-        for (answer, result) in round.answers {
-            let _ = answer.send(result);
-        }
-        for (answer, result) in round.greetings {
-            let _ = answer.send(result);
-        }
-        for (session, outgoing) in round.outgoing {
-            let Some((agent, outbox)) = self.sessions.get(&session) else {
-                continue;
-            };
-            let ends = matches!(outgoing, Outgoing::End(_));
-            let kept_up = outbox.try_send(outgoing).is_ok();
-            if ends || !kept_up {
-                book.session_lost(self.clock.utc(), *agent, session);
-                self.sessions.remove(&session);
-            }
-        }
-    }
-
-    fn time_to_next_end(&self) -> Duration {
-        let due = self.book.as_ref().and_then(Book::next_due);
-        let left = due.map(|due| due.duration_since(self.clock.utc()));
-        left.map_or(Duration::from_secs(3600), |left| {
-            Duration::try_from(left).unwrap_or_default()
-        })
-    }
-
-    /// Does what the operator asked for meanwhile, each command in a turn of its own, so that one that cannot be done
-    /// takes nothing else with it.
-    async fn obey_operator(&mut self) {
-        let waiting = match self.store.read().await {
-            Ok(mut conn) => commands::waiting(&mut conn).await,
-            Err(error) => Err(error),
-        };
-        let Ok(waiting) = waiting else { return };
-        for command in waiting {
-            let id = command.id;
-            if !self.turn(vec![Input::Operator(command)]).await {
-                self.refuse_command(id).await;
-            }
-        }
-    }
-
-    /// Whoever asked is told; where even that cannot be stored, they see no answer and take the command back.
-    async fn refuse_command(&self, id: i64) {
-        let Ok(mut transaction) = self.store.write().await else {
-            return;
-        };
-        let refused = commands::answer(&mut transaction, id, &Err(Refused::Failed)).await;
-        if refused.is_ok() {
-            let _ = transaction.commit().await;
-        }
-    }
-}
-
 /// Makes the store a restored one if it is a backup's copy or the operator says so.
 async fn note_restored(store: &Store, clock: Clock, said_so: bool) -> Result<(), StoreError> {
     let mut transaction = store.write().await?;
@@ -418,6 +271,7 @@ async fn load(store: &Store, clock: Clock) -> Result<Book, StoreError> {
         }
         book.admit_job(job);
     }
+    book.bound_deadlines(now);
     for agent in book.awaited_agents() {
         tracing::warn!(agent = %agent.name, "restored store: this agent was not heard yet");
     }

@@ -59,7 +59,6 @@ pub(super) async fn obey(
                     .await?;
             }
             if answer.is_ok() {
-                tracing::info!(?command, "the operator's command is done");
                 note(conn, &command, now).await?;
             }
             answer
@@ -84,6 +83,11 @@ async fn decide(
             changed_encoder(*encoder, set)
         }
         Command::RenameAgent { agent, name } => rename_agent(book, conn, now, *agent, name).await?,
+        Command::RenewToken {
+            agent,
+            prefix,
+            hash,
+        } => renew(book, conn, now, *agent, (prefix, hash)).await?,
         Command::RevokeAgent { agent } => revoke(book, conn, now, *agent).await?,
         Command::RetireAgent { agent } => retire(book, conn, now, *agent).await?,
         Command::ReleaseCredential { credential } => release(book, conn, now, *credential).await?,
@@ -127,6 +131,32 @@ async fn rename_agent(
     };
     book.admit_agent(row.record(now));
     Ok((Ok(Report::Changed), Vec::new()))
+}
+
+async fn renew(
+    book: &mut Book,
+    conn: &mut SqliteConnection,
+    now: Timestamp,
+    agent: AgentId,
+    (prefix, hash): (&str, &str),
+) -> Result<(Answer, Vec<Decision>), StoreError> {
+    let refused = match need_agent(book, conn, now, agent).await? {
+        None => Refused::UnknownAgent { agent },
+        Some(_) if book.agent(agent).is_some_and(|agent| agent.retired) => {
+            Refused::Retired { agent }
+        }
+        Some(_) => {
+            let ended = book.revoke(now, agent);
+            // The new token counts from here on, whether the old one was revoked before or not.
+            agents::renew_token(conn, agent.0, prefix, hash).await?;
+            let ended = Decision {
+                changes: Vec::new(),
+                ..ended
+            };
+            return Ok((Ok(Report::Changed), vec![ended]));
+        }
+    };
+    Ok((Err(refused), Vec::new()))
 }
 
 async fn revoke(
@@ -259,6 +289,11 @@ async fn note(
             entry.agent_id = Some(agent.0);
             entry.detail = Some(format!("by the operator, to {name:?}"));
         }
+        Command::RenewToken { agent, prefix, .. } => {
+            entry.action = "agent.token".into();
+            entry.agent_id = Some(agent.0);
+            entry.detail = Some(format!("by the operator, now {prefix}…"));
+        }
         Command::RevokeAgent { agent } => {
             entry.action = "agent.revoke".into();
             entry.agent_id = Some(agent.0);
@@ -276,5 +311,6 @@ async fn note(
             entry.acs_system_id = Some(system.0);
         }
     }
+    tracing::info!(action = %entry.action, detail = ?entry.detail, "the operator's command is done");
     audit::record(conn, &entry, now).await
 }

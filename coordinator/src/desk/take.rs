@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 use sqlx::SqliteConnection;
 
-use super::{Asked, DeskError, Input, Opened, Outgoing, Round, Task, new_job, operator::obey};
+use super::{
+    Asked, DeskError, Input, Opened, Outgoing, Round, new_job, operator::obey, task::Task,
+};
 use crate::{
     access_system::{AccessSystem, scan_result},
     ids,

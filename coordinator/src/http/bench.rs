@@ -65,8 +65,12 @@ impl Bench {
 
     /// A service whose desk works like this.
     pub(crate) async fn start_with(settings: DeskSettings) -> Self {
+        Self::start_by(Clock::start(), settings).await
+    }
+
+    /// The same by this clock.
+    pub(crate) async fn start_by(clock: Clock, settings: DeskSettings) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let clock = Clock::start();
         let now = clock.utc();
         let database = folder.path().join("store.db");
         let key_file = folder.path().join("store.key");

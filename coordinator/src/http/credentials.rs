@@ -337,6 +337,12 @@ fn warnings(credential: &CredentialRow) -> Value {
             "warning_code": "needs_to_be_reissued",
             "message": "The credential was changed after it was put on its card: encode it onto the same card again.",
         }]),
+        IssueState::Doubtful => json!([{
+            "created_at": time_json(credential.changed_at),
+            "warning_code": "needs_to_be_reissued",
+            "message": "What the credential's card carries is not certain: a write to it was interrupted, or was not seen \
+                        by this service. Encode the credential onto the same card again.",
+        }]),
     }
 }
 

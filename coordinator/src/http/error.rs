@@ -135,6 +135,11 @@ pub enum ApiError {
         "this service does not answer for host {0:?}: call it by its listen address, or start it with --allow-host"
     )]
     HostNotAllowed(String),
+    /// Nothing can be stored now, so nothing was done.
+    #[error(
+        "the service cannot store anything now, so nothing was done: try again later, /health tells when it can"
+    )]
+    Unavailable,
     /// The store failed; the log says why.
     #[error("the service failed internally: its log has the details under this request id")]
     Store(#[from] StoreError),
@@ -161,6 +166,8 @@ impl ApiError {
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::HostNotAllowed(_) => StatusCode::MISDIRECTED_REQUEST,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Store(error) if error.is_unwritable() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(_) | Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -175,6 +182,8 @@ impl ApiError {
             Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::PayloadTooLarge => "payload_too_large",
             Self::HostNotAllowed(_) => "host_not_allowed",
+            Self::Unavailable => "service_unavailable",
+            Self::Store(error) if error.is_unwritable() => "service_unavailable",
             Self::Store(_) | Self::Internal(_) => "internal_server_error",
         }
         .to_owned()
@@ -192,6 +201,7 @@ impl ApiError {
             | Self::UnknownRoute(_)
             | Self::MethodNotAllowed(_)
             | Self::HostNotAllowed(_)
+            | Self::Unavailable
             | Self::Store(_)
             | Self::Internal(_) => None,
         }
@@ -209,6 +219,7 @@ impl ApiError {
             | Self::NotFound(..)
             | Self::UnknownRoute(_)
             | Self::MethodNotAllowed(_)
+            | Self::Unavailable
             | Self::HostNotAllowed(_) => tracing::debug!(error = %self, "refused"),
         }
     }
@@ -216,7 +227,12 @@ impl ApiError {
 
 impl From<DeskError> for ApiError {
     fn from(error: DeskError) -> Self {
-        Self::Internal(error.to_string())
+        match error {
+            DeskError::Failed => Self::Unavailable,
+            DeskError::AgentInUse | DeskError::Revoked | DeskError::Unknown => {
+                Self::Internal(error.to_string())
+            }
+        }
     }
 }
 

@@ -13,11 +13,17 @@ pub(super) fn routes() -> Router<AppState> {
     Router::new().route("/health", read(get))
 }
 
-/// Reads from the store, so that an answer means that it can be read. After a restore it names the agents that must be
+/// Reads from the store, so that an answer means that it can be read, and tells whether the last decision could be
+/// stored. After a restore it names the agents that must be
 /// heard before credentials of the backup go onto cards.
 async fn get(State(state): State<AppState>) -> Answer {
     let awaited = awaited_agents(&state).await?;
-    let (status, description) = if awaited.is_empty() {
+    let (status, description) = if !state.desk.stores() {
+        (
+            "down",
+            "The store cannot be written, so nothing is encoded or scanned: the log says why. It is tried again all the time.",
+        )
+    } else if awaited.is_empty() {
         ("healthy", "The store answers.")
     } else {
         (

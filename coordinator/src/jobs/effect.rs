@@ -33,6 +33,8 @@ pub enum Change {
     AgentRevoked(AgentId),
     /// A line for the audit.
     Audit(AuditEntry),
+    /// Nobody knows what the card of the system carries now.
+    CardInDoubt(SystemId, Uid),
     /// The holds of this job end.
     DropHolds(JobId),
     /// A card carries the credential.

@@ -1,9 +1,15 @@
 //! Attempts that the coordinator ends on its own: those of jobs that are not bound, and what must not wait for ever.
 
-use encoder_protocols::wire::{ErrorCode, JobError, JobId, Touched};
-use jiff::Timestamp;
+use encoder_protocols::{
+    card::Uid,
+    wire::{ErrorCode, JobError, JobId, JobKind, Touched},
+};
+use jiff::{SignedDuration, Timestamp};
 
-use super::{AGENT_AWAY, BOUND_GRACE, Book, CredentialId, Decision, JobRecord, request::fail};
+use super::{
+    AGENT_AWAY, BOUND_GRACE, Book, Change, CredentialId, Decision, JobRecord, LONGEST_ATTEMPT,
+    SystemId, request::fail,
+};
 
 impl Book {
     /// Ends what is due (rule 10).
@@ -18,6 +24,10 @@ impl Book {
             .map(|(job, (_, error))| (job, error))
             .collect();
         for (job, error) in due {
+            let bound = self.jobs.get(&job).and_then(card_of_encode);
+            if let Some((system, uid)) = bound {
+                out.store(Change::CardInDoubt(system, uid));
+            }
             self.end_and_cancel(now, job, error, &mut out);
         }
         out
@@ -30,6 +40,35 @@ impl Book {
             .filter(|job| job.attempt.is_pending())
             .map(|job| self.next_end(job).0)
             .min()
+    }
+
+    /// The time of day was set anew, by so much more than time has passed: what waits goes on for as long as it had left.
+    pub fn clock_moved(&mut self, by: SignedDuration) -> Decision {
+        let mut out = Decision::default();
+        for agent in self.agents.values_mut() {
+            agent.away_since = moved(agent.away_since, by);
+        }
+        for job in self
+            .jobs
+            .values_mut()
+            .filter(|job| job.attempt.is_pending())
+        {
+            job.deadline = moved(job.deadline, by);
+            out.save(job);
+        }
+        out
+    }
+
+    /// After a start: a deadline lies no further ahead than a new attempt's could, even if the clock was set back while
+    /// nobody looked.
+    pub fn bound_deadlines(&mut self, now: Timestamp) {
+        for job in self
+            .jobs
+            .values_mut()
+            .filter(|job| job.attempt.is_pending())
+        {
+            job.deadline = job.deadline.min(now + LONGEST_ATTEMPT);
+        }
     }
 
     /// The credential was deleted: a job that is not bound ends at once; a bound one is cancelled and its outcome
@@ -108,6 +147,17 @@ impl Book {
             self.send_cancel(session, job.id, out);
         }
     }
+}
+
+/// The card that a bound encode may have changed.
+fn card_of_encode(job: &JobRecord) -> Option<(SystemId, Uid)> {
+    let binding = job.binding.as_ref()?;
+    let uid = binding.uid.filter(|_| job.kind == JobKind::Encode)?;
+    Some((job.system, uid))
+}
+
+fn moved(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.checked_add(by).unwrap_or(at)
 }
 
 fn interrupted() -> JobError {

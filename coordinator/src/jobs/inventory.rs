@@ -5,11 +5,14 @@ use std::collections::BTreeSet;
 use encoder_protocols::wire::{
     EncoderDescription, EncoderSettings, EncoderState, KeyScope, ServiceMessage,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     AgentId, Book, Change, Decision, EncoderId, EncoderRecord, Place, SessionId, Violation,
 };
+
+/// The step from one time to the next as the store keeps them.
+const NEXT: SignedDuration = SignedDuration::from_millis(1);
 
 impl Book {
     /// Takes an agent's full list of encoders. A key that counts within the whole system names the same encoder on
@@ -108,13 +111,16 @@ impl Book {
         let Some(record) = self.encoders.get_mut(&id) else {
             return;
         };
+        // The newest place counts, also after the clock was set back.
+        let newest = record.places.iter().map(|place| place.since).max();
+        let since = newest.map_or(now, |newest| now.max(newest + NEXT));
         let known = record.places.iter_mut().find(|place| place.agent == agent);
         let stored = match known {
             Some(place) => {
                 let same =
                     place.listed && without_state(&place.description) == without_state(description);
                 if !place.listed {
-                    place.since = now;
+                    place.since = since;
                 }
                 place.listed = true;
                 place.description = description.clone();
@@ -124,7 +130,7 @@ impl Book {
                 record.places.push(Place {
                     agent,
                     listed: true,
-                    since: now,
+                    since,
                     description: description.clone(),
                 });
                 false

@@ -39,8 +39,12 @@ pub use session::Greeting;
 
 use std::time::Duration;
 
+use encoder_protocols::wire::MAX_WAITING_JOBS;
+
 /// How long an attempt lasts when no other job is ahead of it.
 pub const ATTEMPT_TIME: Duration = Duration::from_secs(60);
+/// The longest that an attempt lasts: the job at the head of its encoder's queue and all that may wait behind it go first.
+pub const LONGEST_ATTEMPT: Duration = Duration::from_secs(60 + 30 * (MAX_WAITING_JOBS as u64 + 1));
 /// How long the agent waits for a card once a job is at the head of its encoder's queue.
 pub const CARD_WAIT: Duration = Duration::from_secs(30);
 /// How long a sent job that is not bound outlives its agent's session (rule 10).

@@ -192,6 +192,9 @@ impl Book {
                 state: HoldState::Unknown,
             };
             self.put_hold(hold, out);
+            if let Some(uid) = uid {
+                out.store(Change::CardInDoubt(job.system, uid));
+            }
         }
     }
 
@@ -230,6 +233,9 @@ impl Book {
                     state: HoldState::Unknown,
                 };
                 self.put_hold(hold, out);
+                if let Some((system, uid)) = system.zip(orphan.uid) {
+                    out.store(Change::CardInDoubt(system, uid));
+                }
             }
         }
     }
@@ -259,7 +265,7 @@ fn revoked() -> Bye {
     Bye {
         reason: ByeReason::Revoked,
         message:
-            "this agent's token was revoked; make a new one with `encoder-coordinator agent create`"
+            "this agent's token was revoked; make a new one with `encoder-coordinator agent token`"
                 .to_owned(),
     }
 }

@@ -175,6 +175,11 @@ impl Book {
             };
             self.put_hold(hold, out);
         }
+        if touched == Touched::Unknown
+            && let Some(uid) = uid
+        {
+            out.store(Change::CardInDoubt(job.system, uid));
+        }
         if touched == Touched::Written
             && told == job.credential
             && let Some(credential) = job.credential
@@ -258,6 +263,9 @@ impl Book {
             state,
         };
         self.put_hold(hold, out);
+        if let (Touched::Unknown, Some(system), Some(uid)) = (finished.touched, system, uid) {
+            out.store(Change::CardInDoubt(system, uid));
+        }
         if let (Touched::Written, Some(system)) = (finished.touched, system) {
             let at = now_of(finished, now);
             out.store(Change::Issue(issue_of(

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     ATTEMPT_TIME, AgentId, Attempt, AuditAction, Book, CARD_WAIT, CredentialId, Decision,
-    EncoderId, EncoderRecord, JobRecord, Place,
+    EncoderId, EncoderRecord, JobRecord, LONGEST_ATTEMPT, Place,
 };
 
 /// What is asked for.
@@ -235,7 +235,7 @@ impl Book {
             credential: request.credential.as_ref().map(|facts| facts.id),
             api_key: request.api_key,
             created_at: now,
-            deadline: now + ATTEMPT_TIME + waits,
+            deadline: now + (ATTEMPT_TIME + waits).min(LONGEST_ATTEMPT),
             card_wait: CARD_WAIT,
             sent: false,
             binding: None,

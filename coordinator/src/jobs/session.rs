@@ -130,21 +130,27 @@ impl Book {
         Ok(out)
     }
 
-    /// The agent's job; none when it is unknown.
+    /// The agent's job, or one of an agent of the same system that was retired: its PC may come back under a new token,
+    /// and all its jobs are settled. None when it is unknown.
     pub(crate) fn owned_job(
         &self,
         agent: AgentId,
         job: JobId,
     ) -> Result<Option<&JobRecord>, Violation> {
-        if let Some(orphan) = self.orphans.get(&job)
-            && orphan.agent != agent
-        {
+        let known = self.jobs.get(&job);
+        let orphan = self.orphans.get(&job).map(|orphan| orphan.agent);
+        let owner = orphan.or_else(|| known.and_then(|job| job.agent));
+        let is_nobodys = known.is_some_and(|job| job.agent.is_none());
+        if is_nobodys || owner.is_some_and(|owner| !self.speaks_for(agent, owner)) {
             return Err(Violation::ForeignJob(job));
         }
-        match self.jobs.get(&job) {
-            Some(record) if record.agent != Some(agent) => Err(Violation::ForeignJob(job)),
-            known => Ok(known),
-        }
+        Ok(known)
+    }
+
+    fn speaks_for(&self, agent: AgentId, owner: AgentId) -> bool {
+        let system = self.agents.get(&agent).map(|agent| agent.system);
+        let retired = self.agents.get(&owner).filter(|owner| owner.retired);
+        agent == owner || retired.is_some_and(|owner| Some(owner.system) == system)
     }
 
     /// Tells the agent that the job is not wanted, with the code that its attempt ended with.

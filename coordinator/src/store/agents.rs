@@ -143,6 +143,27 @@ pub async fn all(conn: &mut SqliteConnection) -> Result<Vec<AgentRow>, StoreErro
         .await?)
 }
 
+/// Gives an agent a new token in place of the old one, which may have been revoked. `hash` is the token's, in hex.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn renew_token(
+    conn: &mut SqliteConnection,
+    agent_id: Uuid,
+    prefix: &str,
+    hash: &str,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE agents SET token_hash = unhex(?), prefix = ?, revoked_ms = NULL WHERE agent_id = ?",
+    )
+    .bind(hash)
+    .bind(prefix)
+    .bind(agent_id.to_string())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Gives an agent another name.
 ///
 /// # Errors
@@ -228,9 +249,10 @@ pub async fn note_restored(
     if stamped.rows_affected() == 0 && !said_so {
         return Ok(false);
     }
-    // A credential of the copy may be newer than `now` if the clock was set back meanwhile.
+    // A credential or job of the copy may be newer than `now` if the clock was set back meanwhile.
     sqlx::query(
-        "INSERT INTO restored (only_row, until_ms) SELECT 1, max(?1, coalesce(max(created_ms), ?1)) FROM credentials \
+        "INSERT INTO restored (only_row, until_ms) SELECT 1, max(?1, coalesce(max(made), ?1)) FROM \
+         (SELECT max(created_ms) AS made FROM credentials UNION ALL SELECT max(created_ms) FROM jobs) \
          WHERE true ON CONFLICT (only_row) DO UPDATE SET until_ms = excluded.until_ms",
     )
     .bind(now.as_millisecond())

@@ -57,8 +57,8 @@ pub struct Issued {
     pub card_number: Option<String>,
 }
 
-/// Stands for the content version of a card that was written while this store did not look. It equals no version, so
-/// the credential counts as changed since.
+/// Stands for the content version of a card that was written while this store did not look, or whose last write was
+/// interrupted. It equals no version, so the credential counts as changed since.
 pub const UNKNOWN_VERSION: i64 = 0;
 
 /// Where a credential stands between the access system and the card.
@@ -70,6 +70,8 @@ pub enum IssueState {
     Issued,
     /// On a card, and changed since.
     ChangedSince,
+    /// On a card, and nobody knows in which version, or whether it still is.
+    Doubtful,
 }
 
 impl CredentialRow {
@@ -78,6 +80,7 @@ impl CredentialRow {
         match &self.issued {
             None => IssueState::Waiting,
             Some(issued) if issued.version == self.content_version => IssueState::Issued,
+            Some(issued) if issued.version == UNKNOWN_VERSION => IssueState::Doubtful,
             Some(_) => IssueState::ChangedSince,
         }
     }
@@ -364,6 +367,28 @@ pub async fn record_issued(
         .await?;
     }
     Ok(Some(event_type))
+}
+
+/// Records that a write to a card was interrupted: whether the credential that it carried is still on it nobody knows, so
+/// that one counts as changed since, and may be encoded onto that card again.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn record_doubt(
+    conn: &mut SqliteConnection,
+    acs_system_id: Uuid,
+    uid: &str,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE credentials SET issued_version = ?1 WHERE issued_version IS NOT NULL AND card_uid = ?2 \
+         AND acs_credential_id = (SELECT acs_credential_id FROM cards WHERE acs_system_id = ?3 AND uid = ?2)",
+    )
+    .bind(UNKNOWN_VERSION)
+    .bind(uid)
+    .bind(acs_system_id.to_string())
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Records that no card carries a credential any more, which is an event if one did.

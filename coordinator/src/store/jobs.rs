@@ -60,7 +60,7 @@ pub async fn save(conn: &mut SqliteConnection, job: &JobRecord) -> Result<(), St
         "INSERT INTO jobs (job_id, kind, acs_system_id, acs_encoder_id, encoder_key, agent_id, acs_credential_id, \
          api_key_id, created_ms, deadline_ms, card_wait_ms, sent, pinned, awaited, cancelled, touched, unsettled) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job_id) DO UPDATE SET \
-         sent = excluded.sent, pinned = excluded.pinned, awaited = excluded.awaited, \
+         deadline_ms = excluded.deadline_ms, sent = excluded.sent, pinned = excluded.pinned, awaited = excluded.awaited, \
          cancelled = excluded.cancelled, touched = excluded.touched, unsettled = excluded.unsettled",
     )
     .bind(job.id.to_string())

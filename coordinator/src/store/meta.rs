@@ -61,6 +61,17 @@ pub async fn set_demo_workspace(
     Ok(())
 }
 
+/// Writes what is there already: whoever can commit that can store.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn touch(conn: &mut SqliteConnection) -> Result<(), StoreError> {
+    sqlx::query("UPDATE store_meta SET created_ms = created_ms")
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 async fn create(
     conn: &mut SqliteConnection,
     key: &MasterKey,

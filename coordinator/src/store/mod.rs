@@ -33,7 +33,7 @@ use std::{
 
 use jiff::Timestamp;
 use sqlx::{
-    Sqlite, SqliteConnection, SqlitePool, Transaction,
+    Connection as _, Sqlite, SqliteConnection, SqlitePool, Transaction,
     migrate::{MigrateError, Migrator},
     pool::PoolConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -102,6 +102,26 @@ pub enum StoreError {
     EntrancesExhausted,
 }
 
+impl StoreError {
+    /// Whether the database cannot be written now: its disk is full or read-only or fails, or another process keeps it
+    /// busy. Nothing was changed, and later it may go.
+    pub fn is_unwritable(&self) -> bool {
+        /// SQLite's primary result codes `SQLITE_BUSY`, `SQLITE_READONLY`, `SQLITE_IOERR`, `SQLITE_FULL` and
+        /// `SQLITE_CANTOPEN`.
+        const UNWRITABLE: [i32; 5] = [5, 8, 10, 13, 14];
+        let Self::Query(error) = self else {
+            return false;
+        };
+        let code = error.as_database_error().and_then(|error| error.code());
+        // The low byte of an extended result code is the primary one.
+        let primary = code
+            .and_then(|code| code.parse().ok())
+            .map(|code: i32| code & 0xff);
+        primary.is_some_and(|code| UNWRITABLE.contains(&code))
+            || matches!(error, sqlx::Error::PoolTimedOut)
+    }
+}
+
 /// The open database and the master key of its secrets.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -134,6 +154,7 @@ impl Store {
         let options = connect_options(database);
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
+            .after_release(|conn, _| Box::pin(is_reusable(conn)))
             .connect_with(options.clone())
             .await
             .map_err(unavailable)?;
@@ -177,6 +198,15 @@ impl Store {
     /// Changes with every commit of this process, so that whoever waits for something need not poll.
     pub fn written(&self) -> watch::Receiver<()> {
         self.written.subscribe()
+    }
+
+    /// The connection that writes, for a test that breaks it.
+    #[cfg(test)]
+    pub(crate) async fn writer(&self) -> PoolConnection<Sqlite> {
+        self.writer
+            .acquire()
+            .await
+            .expect("nobody else has it for long")
     }
 
     /// The key of the store's secrets.
@@ -267,6 +297,14 @@ impl PageRequest {
     pub(crate) fn fetch(&self) -> i64 {
         i64::from(self.limit) + 1
     }
+}
+
+/// Whether a connection has ended its transaction. Where the disk is full SQLite rolls back by itself, and sqlx then takes
+/// the transaction for open for ever: such a connection makes place for a new one.
+async fn is_reusable(conn: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // A rollback may still be on its way to the connection's thread.
+    conn.ping().await?;
+    Ok(!conn.is_in_transaction())
 }
 
 fn connect_options(database: &Path) -> SqliteConnectOptions {

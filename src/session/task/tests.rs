@@ -534,11 +534,11 @@ async fn every_refusal_is_told_apart() {
     for (response, expected) in [
         (
             "HTTP/1.1 401 Unauthorized\r\n\r\n",
-            "/base/agents/socket refused the token (http 401); check `token` or `token_file`, or make a new token with `encoder-coordinator agent create`; trying again seldom",
+            "/base/agents/socket refused the token (http 401); check `token` or `token_file`, or make a new token with `encoder-coordinator agent token`; trying again seldom",
         ),
         (
             "HTTP/1.1 403 Forbidden\r\n\r\n",
-            "/base/agents/socket refused the token (http 403); check `token` or `token_file`, or make a new token with `encoder-coordinator agent create`; trying again seldom",
+            "/base/agents/socket refused the token (http 403); check `token` or `token_file`, or make a new token with `encoder-coordinator agent token`; trying again seldom",
         ),
         (
             "HTTP/1.1 404 Not Found\r\n\r\n",

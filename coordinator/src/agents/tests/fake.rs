@@ -252,6 +252,18 @@ pub(super) struct Fake {
     pub(super) sequence: u64,
 }
 
+/// Frames as they come, in time.
+pub(super) trait NextFrame {
+    async fn next_frame(&mut self) -> Option<Result<Message, Error>>;
+}
+
+impl NextFrame for WebSocketStream<TcpStream> {
+    async fn next_frame(&mut self) -> Option<Result<Message, Error>> {
+        let frame = tokio::time::timeout(PATIENCE, self.next());
+        frame.await.expect("a frame, or the end, in time")
+    }
+}
+
 /// A websocket to the service with this token and these sub-protocols.
 pub(super) async fn dial(
     address: SocketAddr,

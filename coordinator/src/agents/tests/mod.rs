@@ -9,3 +9,4 @@ mod fake;
 mod jobs;
 mod operator;
 mod sessions;
+mod store;

@@ -1,11 +1,13 @@
 //! The operator's commands in a running service.
 
-use encoder_protocols::wire::{AgentMessage, ByeReason, ErrorCode, ServiceMessage, Touched};
+use encoder_protocols::wire::{
+    AgentMessage, ByeReason, ErrorCode, JobFinished, Outcome, SUBPROTOCOL, ServiceMessage, Touched,
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    fake::{Fake, Site, text},
+    fake::{Fake, Site, card, text},
     jobs::error,
 };
 use crate::{
@@ -13,6 +15,7 @@ use crate::{
     jobs::{AgentId, CredentialId, EncoderId, SystemId},
     operator::{Command, Refused, Report},
     store::holds,
+    tokens,
 };
 
 const A: &str = "aabbccdd";
@@ -287,4 +290,76 @@ async fn a_command_of_another_version_is_refused_and_the_service_goes_on() {
             .await
             .unwrap();
     assert!(answers[0].contains("unknown_command"), "{answers:?}");
+}
+
+#[tokio::test]
+async fn a_new_token_takes_the_old_ones_place_and_the_jobs_stay_the_agents_own() {
+    let site = Site::start().await;
+    let (id, token) = site.agent("desk").await;
+    let mut agent = Fake::connect(&site, &token).await;
+    let encoder = agent.list(&site, &["desk"]).await.remove(0);
+    let credential = site.credential().await;
+    let attempt = site.encode(&encoder, &credential).await;
+    let job = agent.job().await;
+    agent.present_for_image(&job, 1, A).await;
+    let renewed = tokens::new_agent_token().unwrap();
+    let agent_id = AgentId(id);
+    let command = Command::RenewToken {
+        agent: agent_id,
+        prefix: tokens::shown_prefix(&renewed),
+        hash: tokens::hash_text(&renewed),
+    };
+    assert_eq!(site.command(&command).await, Ok(Report::Changed));
+    assert_eq!(agent.bye().await.reason, ByeReason::Revoked);
+    let old = super::fake::dial(site.address, Some(&token), Some(SUBPROTOCOL)).await;
+    assert!(old.is_err());
+    agent.reconnect(&site, &renewed).await;
+    agent.greet(vec![]).await;
+    agent.finish_written(&job, A).await;
+    assert_eq!(site.ended(&attempt).await["status"], "success");
+    site.command(&Command::RetireAgent { agent: agent_id })
+        .await
+        .unwrap();
+    assert_eq!(
+        site.command(&command).await,
+        Err(Refused::Retired { agent: agent_id })
+    );
+}
+
+#[tokio::test]
+async fn an_interrupted_write_leaves_the_cards_credential_in_doubt_until_it_is_encoded_again() {
+    let site = Site::start().await;
+    let (mut agent, encoder) = site.desk("desk").await;
+    let (first, second) = (site.credential().await, site.credential().await);
+    site.issue(&mut agent, &encoder, &first, A).await;
+    assert_eq!(site.credential_now(&first).await["warnings"], json!([]));
+    let attempt = site.encode(&encoder, &second).await;
+    let job = agent.job().await;
+    agent.present_for_image(&job, 1, A).await;
+    let torn = agent.outcome(&job, Outcome::Error, Touched::Unknown, Some(card(A)));
+    let told = error(ErrorCode::EncodingInterrupted, Touched::Unknown);
+    agent
+        .finish(JobFinished {
+            error: Some(told),
+            ..torn
+        })
+        .await;
+    site.ended(&attempt).await;
+    let doubtful = site.credential_now(&first).await;
+    assert_eq!(doubtful["is_issued"], true);
+    assert_eq!(
+        doubtful["warnings"][0]["warning_code"],
+        "needs_to_be_reissued"
+    );
+    assert!(
+        text(&doubtful["warnings"][0]["message"]).contains("not certain"),
+        "{doubtful}"
+    );
+    // The old guest's key may be put back onto that card, unchanged as it is; the new one too.
+    let (ended, _) = site.issue(&mut agent, &encoder, &first, A).await;
+    assert_eq!(ended["status"], "success");
+    assert_eq!(site.credential_now(&first).await["warnings"], json!([]));
+    let (ended, _) = site.issue(&mut agent, &encoder, &second, A).await;
+    assert_eq!(ended["status"], "success");
+    assert_eq!(site.credential_now(&first).await["is_issued"], false);
 }

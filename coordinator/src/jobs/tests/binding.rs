@@ -87,21 +87,6 @@ fn promise_rule_1_a_sixth_card_within_one_job_is_refused() {
 }
 
 #[test]
-fn promise_rule_1_trace_b_a_late_first_presentation_after_a_crash_is_not_planned() {
-    let mut world = World::new();
-    let job = world.encode(ONE_DESK, C);
-    world.bind(ONE, job, 2, B);
-    world.disconnect(ONE);
-    world.connect_with(ONE, 77, vec![open(job, "desk", OpenJobState::Accepted)], 0);
-    let late = world.present(ONE, job, 1, A);
-    assert!(!planned(&late), "{late:?}");
-    let other = world.present(ONE, job, 3, A);
-    assert_eq!(refused(&other), Some(ErrorCode::CredentialCannotBeReissued));
-    assert_eq!(world.held(C), [(uid(B), HoldState::Bound)]);
-    world.bind(ONE, job, 4, B);
-}
-
-#[test]
 fn promise_rule_1_a_write_on_a_card_that_is_not_the_bound_one_is_held_as_well() {
     let mut world = World::new();
     let job = world.encode(ONE_DESK, C);
@@ -161,4 +146,24 @@ fn an_agent_that_asks_for_too_many_plans_is_refused_for_a_while() {
     );
     world.later(5);
     assert!(planned(&world.plan_wish(ONE, job, 1, A)));
+}
+
+#[test]
+fn promise_rule_1_a_started_card_that_hello_names_and_that_is_not_the_bound_one_is_held_as_well() {
+    let mut world = World::new();
+    let job = world.encode(ONE_DESK, C);
+    world.bind(ONE, job, 1, A);
+    world.disconnect(ONE);
+    let started = OpenJobState::Started { uid: uid(B), n: 1 };
+    world.connect_with(ONE, 1, vec![open(job, "desk", started)], 0);
+    assert_eq!(
+        world.held(C),
+        [(uid(A), HoldState::Bound), (uid(B), HoldState::Unknown)]
+    );
+    world.finish(ONE, job, 1, Outcome::Error, Touched::Untouched, None);
+    let next = world.encode(TWO_DESK, C);
+    assert_eq!(
+        world.code(next),
+        Some(ErrorCode::CredentialCannotBeReissued)
+    );
 }

@@ -18,19 +18,6 @@ fn promise_rule_6_after_another_boot_untouched_counts_as_unknown() {
 }
 
 #[test]
-fn promise_rule_6_trace_e_a_bound_job_that_the_new_boot_does_not_know_ends_as_unknown() {
-    let mut world = World::new();
-    let job = world.encode(ONE_DESK, C);
-    world.bind(ONE, job, 1, A);
-    world.disconnect(ONE);
-    world.connect(ONE, 77);
-    assert_eq!(world.code(job), Some(ErrorCode::EncodingInterrupted));
-    assert_eq!(world.held(C), [(uid(A), HoldState::Unknown)]);
-    world.finish(ONE, job, 1, Outcome::Error, Touched::Untouched, Some(A));
-    assert_eq!(world.held(C), [(uid(A), HoldState::Unknown)]);
-}
-
-#[test]
 fn promise_rule_6_a_new_boot_that_still_owes_outcomes_is_waited_for() {
     let mut world = World::new();
     let job = world.encode(ONE_DESK, C);

@@ -17,21 +17,6 @@ fn promise_rule_2_only_its_own_untouched_releases_a_hold() {
 }
 
 #[test]
-fn promise_rule_2_trace_a_another_jobs_untouched_does_not_free_the_credential() {
-    let mut world = World::new();
-    let one = world.encode(ONE_DESK, C);
-    world.bind(ONE, one, 1, A);
-    world.finish(ONE, one, 1, Outcome::Error, Touched::Unknown, Some(A));
-    let two = world.encode(ONE_DESK, C);
-    world.finish(ONE, two, 2, Outcome::Error, Touched::Untouched, None);
-    assert_eq!(world.held(C), [(uid(A), HoldState::Unknown)]);
-    let three = world.encode(TWO_DESK, C);
-    let on_b = world.present(TWO, three, 1, B);
-    assert_eq!(refused(&on_b), Some(ErrorCode::CredentialCannotBeReissued));
-    world.bind(TWO, three, 2, A);
-}
-
-#[test]
 fn promise_rule_2_an_encode_elsewhere_while_one_is_open_ends_at_once_and_names_that_encoder() {
     let mut world = World::new();
     let first = world.encode(ONE_DESK, C);

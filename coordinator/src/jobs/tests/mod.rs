@@ -3,14 +3,18 @@
 mod answers;
 mod binding;
 mod boots;
+mod decisions;
 mod encoders;
 mod ending;
 mod holds;
+mod late;
 mod looking;
 mod operator;
 mod orphans;
 mod outcomes;
 mod restored;
+mod time;
+mod traces;
 
 use encoder_protocols::{
     card::{CardDescription, Technology, Uid},
@@ -23,6 +27,7 @@ use encoder_protocols::{
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
+use self::decisions::*;
 use super::{
     AgentId, AgentRecord, Attempt, Book, BootId, Change, CredentialFacts, CredentialId, Decision,
     Delivery, EncoderId, Greeting, HoldState, PlanContent, Refusal, Request, Restored, SessionId,
@@ -409,61 +414,4 @@ pub(super) fn open(job: JobId, key: &str, state: OpenJobState) -> OpenJob {
         credential_id: Some(C.0),
         state,
     }
-}
-
-fn planned(decision: &Decision) -> bool {
-    decision
-        .messages
-        .iter()
-        .any(|sent| matches!(sent, Delivery::Plan { .. }))
-}
-
-fn messages(decision: &Decision) -> impl Iterator<Item = &ServiceMessage> {
-    decision.messages.iter().filter_map(|sent| {
-        if let Delivery::Message(_, message) = sent {
-            Some(message)
-        } else {
-            None
-        }
-    })
-}
-
-fn refused(decision: &Decision) -> Option<ErrorCode> {
-    messages(decision).find_map(|message| {
-        if let ServiceMessage::CardPlan(plan) = message
-            && let Plan::Refuse { code, .. } = plan.plan
-        {
-            Some(code)
-        } else {
-            None
-        }
-    })
-}
-
-fn cancelled(decision: &Decision) -> Option<ErrorCode> {
-    messages(decision).find_map(|message| {
-        if let ServiceMessage::Cancel { code, .. } = message {
-            Some(*code)
-        } else {
-            None
-        }
-    })
-}
-
-fn jobs_sent(decision: &Decision) -> Vec<JobId> {
-    let sent = messages(decision).filter_map(|message| {
-        if let ServiceMessage::Job(Job { job_id, .. }) = message {
-            Some(*job_id)
-        } else {
-            None
-        }
-    });
-    sent.collect()
-}
-
-fn issued(decision: &Decision) -> bool {
-    decision
-        .changes
-        .iter()
-        .any(|change| matches!(change, Change::Issue(_)))
 }

@@ -206,3 +206,21 @@ fn a_job_that_an_agent_says_it_started_is_not_sent_again_though_no_binding_is_kn
     assert_eq!(world.code(job), Some(ErrorCode::EncodingInterrupted));
     assert_eq!(world.held(C), [(uid(A), HoldState::Unknown)]);
 }
+
+#[test]
+fn a_retired_agents_pc_may_come_back_under_a_new_token_and_is_believed_nothing() {
+    let mut world = World::new();
+    let job = world.encode(ONE_DESK, C);
+    world.bind(ONE, job, 1, A);
+    world.book.retire(world.now, ONE);
+    // The same journal, under the token of agent two.
+    world.disconnect(TWO);
+    let started = OpenJobState::Started { uid: uid(A), n: 1 };
+    let hello = world.connect_with(TWO, 1, vec![open(job, "desk", started)], 1);
+    assert!(cancelled(&hello).is_some());
+    let late = world.finish(TWO, job, 1, Outcome::Error, Touched::Untouched, None);
+    assert!(messages(&late).any(|sent| *sent == ServiceMessage::FinishedAck { sequence: 1 }));
+    assert_eq!(world.held(C), [(uid(A), HoldState::Unknown)]);
+    assert!(refused(&world.plan_wish(TWO, job, 1, A)).is_some());
+    assert!(cancelled(&world.present(TWO, job, 2, A)).is_some());
+}

@@ -42,21 +42,6 @@ fn promise_rule_4_what_is_bound_is_never_sent_again_and_what_is_not_is() {
 }
 
 #[test]
-fn promise_rule_4_trace_e_a_sequence_that_starts_again_drops_no_outcome() {
-    let mut world = World::new();
-    for sequence in 1..=3 {
-        let job = world.encode(ONE_DESK, D);
-        world.finish(ONE, job, sequence, Outcome::Error, Touched::Untouched, None);
-    }
-    let job = world.encode(ONE_DESK, C);
-    world.bind(ONE, job, 1, A);
-    world.finish(ONE, job, 1, Outcome::Error, Touched::Unknown, Some(A));
-    assert!(!world.pending(job));
-    assert_eq!(world.held(C), [(uid(A), HoldState::Unknown)]);
-    assert_eq!(world.book.agent(ONE).unwrap().last_sequence, 3);
-}
-
-#[test]
 fn what_is_settled_can_be_forgotten_and_what_is_open_cannot() {
     let mut world = World::new();
     let done = world.encode(ONE_DESK, C);

@@ -3,39 +3,6 @@
 use super::*;
 
 #[test]
-fn promise_rule_9_trace_d_a_restored_store_binds_nothing_of_the_copy_until_every_agent_was_heard() {
-    let mut world = restored();
-    world.connect(TWO, 2);
-    let early = world.encode(TWO_DESK, C);
-    assert_eq!(world.code(early), Some(ErrorCode::UncategorizedError));
-    assert!(
-        world.message(early).contains("one"),
-        "{}",
-        world.message(early)
-    );
-    world.connect_with(ONE, 1, vec![], 2);
-    let owing = world.encode(TWO_DESK, C);
-    assert_eq!(world.code(owing), Some(ErrorCode::UncategorizedError));
-    let stranger = JobId(Uuid::from_u128(0x5555));
-    world.finish(ONE, stranger, 1, Outcome::Error, Touched::Untouched, None);
-    let decision = world.finish(
-        ONE,
-        JobId(Uuid::from_u128(0x5556)),
-        2,
-        Outcome::Success,
-        Touched::Written,
-        Some(A),
-    );
-    assert!(decision.changes.contains(&Change::AgentHeard(ONE)));
-    let job = world.encode(TWO_DESK, C);
-    assert_eq!(
-        refused(&world.present(TWO, job, 1, B)),
-        Some(ErrorCode::CredentialCannotBeReissued)
-    );
-    world.bind(TWO, job, 2, A);
-}
-
-#[test]
 fn promise_rule_9_a_credential_newer_than_the_copy_is_bound_at_once() {
     let mut world = restored();
     world.connect(TWO, 2);
@@ -54,30 +21,6 @@ fn promise_rule_9_a_credential_newer_than_the_copy_is_bound_at_once() {
 }
 
 #[test]
-fn promise_rule_9_trace_d_a_job_that_the_copy_calls_ended_blocks_its_credential_while_its_agent_lists_it()
- {
-    let mut world = restored();
-    world.connect(ONE, 1);
-    world.connect(TWO, 2);
-    let job = world.encode(ONE_DESK, C);
-    world.disconnect(ONE);
-    world.later(20);
-    world.book.tick(world.now);
-    assert_eq!(world.code(job), Some(ErrorCode::BridgeDisconnected));
-    let started = OpenJobState::Started { uid: uid(A), n: 1 };
-    world.connect_with(ONE, 1, vec![open(job, "desk", started)], 0);
-    let other = world.encode(TWO_DESK, C);
-    assert_eq!(world.code(other), Some(ErrorCode::UncategorizedError));
-    world.finish(ONE, job, 1, Outcome::Error, Touched::Unknown, Some(A));
-    assert_eq!(world.code(job), Some(ErrorCode::BridgeDisconnected));
-    let next = world.encode(TWO_DESK, C);
-    assert_eq!(
-        refused(&world.present(TWO, next, 1, B)),
-        Some(ErrorCode::CredentialCannotBeReissued)
-    );
-}
-
-#[test]
 fn promise_rule_9_a_waiting_job_of_the_copy_is_not_bound_before_every_agent_was_heard() {
     let mut world = restored();
     world.connect(ONE, 1);
@@ -88,4 +31,37 @@ fn promise_rule_9_a_waiting_job_of_the_copy_is_not_bound_before_every_agent_was_
         refused(&world.present(TWO, job, 1, B)),
         Some(ErrorCode::UncategorizedError)
     );
+}
+
+#[test]
+fn promise_rule_9_a_job_that_the_copy_calls_queued_counts_as_sent_once_hello_lists_it() {
+    let mut world = restored();
+    world.list_of_the_copy(ONE);
+    world.connect(TWO, 2);
+    let job = world.job_of_the_copy(C);
+    let mut unsent = world.book.job(job).unwrap().clone();
+    unsent.sent = false;
+    world.book.admit_job(unsent);
+    let hello = world.connect_with(ONE, 1, vec![open(job, "desk", OpenJobState::Accepted)], 0);
+    assert!(world.book.job(job).unwrap().sent);
+    assert_eq!(jobs_sent(&hello), []);
+    world.disconnect(ONE);
+    world.book.tick(world.now);
+    assert!(world.pending(job), "a sent job outlives its agent by 20 s");
+    let elsewhere = world.encode(TWO_DESK, C);
+    assert_eq!(world.code(elsewhere), Some(ErrorCode::UncategorizedError));
+}
+
+#[test]
+fn promise_rule_9_one_agent_alone_that_was_not_heard_is_enough_to_wait() {
+    let mut world = World::of(Restored {
+        until: start(),
+        awaited: vec![ONE],
+    });
+    world.connect(TWO, 2);
+    let early = world.encode(TWO_DESK, C);
+    assert_eq!(world.code(early), Some(ErrorCode::UncategorizedError));
+    world.connect(ONE, 1);
+    let job = world.encode(TWO_DESK, C);
+    world.bind(TWO, job, 1, B);
 }
