@@ -53,7 +53,7 @@ impl Default for DeskSettings {
 pub struct Desk {
     inputs: mpsc::Sender<Input>,
     commits: watch::Receiver<u64>,
-    stores: watch::Receiver<bool>,
+    stores: watch::Sender<bool>,
     heartbeat: Duration,
 }
 
@@ -130,7 +130,7 @@ impl Desk {
         let book = load(&store, clock).await?;
         let (inputs, receiver) = mpsc::channel(INPUTS);
         let (commits, watched) = watch::channel(0);
-        let (stores, stored) = watch::channel(true);
+        let stores = watch::Sender::new(true);
         let heartbeat = settings.heartbeat;
         let task = Task {
             greeting: Greeting {
@@ -142,14 +142,14 @@ impl Desk {
             book: Some(book),
             sessions: BTreeMap::new(),
             commits,
-            stores,
+            stores: stores.clone(),
             clocks: (clock.utc(), clock.now()),
         };
         tokio::spawn(task.run(receiver));
         Ok(Self {
             inputs,
             commits: watched,
-            stores: stored,
+            stores,
             heartbeat,
         })
     }
@@ -167,6 +167,11 @@ impl Desk {
     /// Whether decisions can be stored, as far as the last attempt tells.
     pub fn stores(&self) -> bool {
         *self.stores.borrow()
+    }
+
+    /// Tells that something could not be stored: until a write has gone through again, decisions cannot be either.
+    pub fn store_failed(&self) {
+        self.stores.send_replace(false);
     }
 
     /// Asks for an encode or a scan. Returns the attempt, which may have ended already.

@@ -142,7 +142,7 @@ pub enum ApiError {
     Unavailable,
     /// The store failed; the log says why.
     #[error("the service failed internally: its log has the details under this request id")]
-    Store(#[from] StoreError),
+    Store(#[source] StoreError),
     /// A part of the service failed; the log says why.
     #[error("the service failed internally: its log has the details under this request id")]
     Internal(String),
@@ -167,7 +167,6 @@ impl ApiError {
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::HostNotAllowed(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Store(error) if error.is_unwritable() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(_) | Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -183,7 +182,6 @@ impl ApiError {
             Self::PayloadTooLarge => "payload_too_large",
             Self::HostNotAllowed(_) => "host_not_allowed",
             Self::Unavailable => "service_unavailable",
-            Self::Store(error) if error.is_unwritable() => "service_unavailable",
             Self::Store(_) | Self::Internal(_) => "internal_server_error",
         }
         .to_owned()
@@ -236,9 +234,19 @@ impl From<DeskError> for ApiError {
     }
 }
 
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        if error.is_unwritable() {
+            tracing::error!(%error, "the store cannot be written");
+            return Self::Unavailable;
+        }
+        Self::Store(error)
+    }
+}
+
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Store(error.into())
+        StoreError::from(error).into()
     }
 }
 

@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderName, HeaderValue, Method, Uri, header},
+    http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -32,6 +32,9 @@ pub(super) async fn frame(State(state): State<AppState>, request: Request, next:
             Ok(()) => run(request, next).await,
             Err(error) => error.into_response(),
         };
+        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+            state.desk.store_failed();
+        }
         tracing::debug!(status = response.status().as_u16(), "answered");
         if let Ok(value) = HeaderValue::try_from(request_id) {
             response.headers_mut().insert(REQUEST_ID, value);

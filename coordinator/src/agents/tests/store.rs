@@ -49,16 +49,16 @@ async fn a_store_that_cannot_be_written_does_nothing_says_so_and_recovers() {
     let credential = site.credential().await;
     let before = (count(&site, "jobs").await, count(&site, "audit").await);
     set_read_only(&site, true).await;
+    let body = json!({"acs_system_id": site.bench.system, "full_name": "Jane Doe"});
+    let answer = site.bench.post("/acs/users/create", body).await;
+    assert_eq!(answer.error(), (503, "service_unavailable"));
+    assert_eq!(store_status(&site).await, "down");
     let body = json!({"acs_encoder_id": encoder, "acs_credential_id": credential});
     let answer = site
         .bench
         .post("/acs/encoders/encode_credential", body)
         .await;
     assert_eq!(answer.error(), (503, "service_unavailable"));
-    let body = json!({"acs_system_id": site.bench.system, "full_name": "Jane Doe"});
-    let answer = site.bench.post("/acs/users/create", body).await;
-    assert_eq!(answer.error(), (503, "service_unavailable"));
-    assert_eq!(store_status(&site).await, "down");
     // No message left without its rows: the session ended, and nothing of a job was said in it.
     while let Some(Ok(frame)) = agent.socket.next_frame().await {
         assert!(!frame.is_text(), "{frame:?}");
