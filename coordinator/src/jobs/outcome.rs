@@ -133,9 +133,13 @@ impl Book {
         job.outcome = Some(touched);
         job.awaited = false;
         let job = job.clone();
-        let card = finished
-            .card
-            .or_else(|| job.binding.as_ref().map(|binding| binding.card));
+        let bound = job.binding.as_ref().map(|binding| binding.card);
+        // What is doubted is what the former process did to the bound card; the card named now was only looked at.
+        let card = if touched != finished.touched && !claims_success {
+            bound.or(finished.card)
+        } else {
+            finished.card.or(bound)
+        };
         if job.kind == JobKind::Encode {
             self.settle_holds(&job, finished, touched, card, out);
         }

@@ -18,6 +18,19 @@ fn promise_rule_6_after_another_boot_untouched_counts_as_unknown() {
 }
 
 #[test]
+fn promise_rule_6_after_another_boot_a_card_that_was_only_presented_is_not_held() {
+    let mut world = World::new();
+    let job = world.encode(ONE_DESK, C);
+    world.bind(ONE, job, 1, A);
+    world.disconnect(ONE);
+    world.connect_with(ONE, 77, vec![open(job, "desk", OpenJobState::Accepted)], 0);
+    let refused = world.present(ONE, job, 2, B);
+    assert!(super::refused(&refused).is_some(), "{refused:?}");
+    world.finish(ONE, job, 1, Outcome::Error, Touched::Untouched, Some(B));
+    assert_eq!(world.held(C), [(uid(A), HoldState::Unknown)]);
+}
+
+#[test]
 fn promise_rule_6_a_new_boot_that_still_owes_outcomes_is_waited_for() {
     let mut world = World::new();
     let job = world.encode(ONE_DESK, C);
