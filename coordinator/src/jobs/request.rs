@@ -1,6 +1,8 @@
 //! An encode or a scan is asked for.
 
-use encoder_protocols::wire::{ErrorCode, Job, JobError, JobId, JobKind, ServiceMessage, Touched};
+use encoder_protocols::wire::{
+    EncoderState, ErrorCode, Job, JobError, JobId, JobKind, ServiceMessage, Touched,
+};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -274,6 +276,8 @@ fn obstacle_of_abilities(
     place: &Place,
 ) -> Option<JobError> {
     let abilities = &place.description.abilities;
+    // One that is still being opened has not told what it can do; its agent lets the job wait, and knows soon.
+    let known = place.description.state != EncoderState::Starting;
     let name = encoder.name();
     let message = match request.credential {
         _ if !encoder.adopted => {
@@ -284,8 +288,10 @@ fn obstacle_of_abilities(
         Some(_) if abilities.makes_keys => format!(
             "the encoder \"{name}\" makes keys itself and takes no card images, which is what this access system makes"
         ),
-        Some(_) if !abilities.encode => format!("the encoder \"{name}\" cannot write cards"),
-        None if !abilities.scan => format!("the encoder \"{name}\" cannot read cards"),
+        Some(_) if known && !abilities.encode => {
+            format!("the encoder \"{name}\" cannot write cards")
+        }
+        None if known && !abilities.scan => format!("the encoder \"{name}\" cannot read cards"),
         Some(_) | None => return None,
     };
     Some(fail(ErrorCode::UncategorizedError, message))

@@ -47,3 +47,20 @@ fn an_inventory_that_only_changes_a_state_stores_nothing() {
     );
     assert_eq!(twice, Err(Violation::DuplicateEncoder));
 }
+
+#[test]
+fn an_encoder_that_is_still_being_opened_takes_jobs() {
+    let mut world = World::new();
+    let session = world.session(TWO);
+    let starting = EncoderDescription {
+        state: EncoderState::Starting,
+        abilities: Abilities::default(),
+        ..description("desk", KeyScope::Agent)
+    };
+    world
+        .book
+        .inventory(world.now, TWO, session, &[starting], || unreachable!())
+        .unwrap();
+    let (encode, scan) = (world.encode(TWO_DESK, C), world.scan(TWO_DESK));
+    assert!(world.pending(encode) && world.pending(scan));
+}
