@@ -4,3 +4,5 @@
 #![forbid(unsafe_code)]
 
 pub mod invariants;
+#[cfg(unix)]
+pub mod kill;
