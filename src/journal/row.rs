@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use encoder_protocols::{
     card::{CardContents, CardDescription},
-    wire::{EncoderKey, JobFinished, JobId},
+    wire::{EncoderKey, JobFinished, JobId, MAX_COUNT},
 };
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Row, types::Type};
@@ -17,8 +17,8 @@ pub(super) fn journaled_job(row: &Row<'_>) -> rusqlite::Result<JournaledJob> {
     let started_n: Option<i64> = row.get(10)?;
     let state = match started_n {
         None => JournaledState::Accepted,
-        Some(n) => JournaledState::Started {
-            n: u64::try_from(n).unwrap_or_default(),
+        Some(_) => JournaledState::Started {
+            n: count(row, 10)?,
             card: from_json::<CardDescription>(row, 11)?,
         },
     };
@@ -31,9 +31,9 @@ pub(super) fn journaled_job(row: &Row<'_>) -> rusqlite::Result<JournaledJob> {
             created_at: timestamp(row, 4)?,
             deadline: timestamp(row, 5)?,
             server_offset: SignedDuration::from_micros(row.get(6)?),
-            card_wait: Duration::from_micros(sequence_of(row, 7)?),
+            card_wait: Duration::from_micros(unsigned(row, 7)?),
         },
-        n: sequence_of(row, 8)?,
+        n: count(row, 8)?,
         cards: from_json(row, 9)?,
         state,
     })
@@ -62,7 +62,19 @@ pub(super) fn integer(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-pub(super) fn sequence_of(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+/// A sequence or a presentation; one that no message could carry is damage.
+pub(super) fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let value = unsigned(row, column)?;
+    if value > MAX_COUNT {
+        return Err(rusqlite::Error::IntegralValueOutOfRange(
+            column,
+            integer(value),
+        ));
+    }
+    Ok(value)
+}
+
+fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     let value: i64 = row.get(column)?;
     u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
 }

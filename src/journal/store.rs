@@ -13,8 +13,7 @@ use uuid::Uuid;
 use super::{
     Guard, JobFacts, JournalContents, JournalError, JournaledJob, Owed, RETENTION, Recall, Record,
     row::{
-        from_json, integer, journaled_job, optional_uuid, outcome, owed, parsed, sequence_of,
-        to_json,
+        count, from_json, integer, journaled_job, optional_uuid, outcome, owed, parsed, to_json,
     },
 };
 
@@ -84,13 +83,7 @@ impl Store {
         let (agent_id, last_sequence, store_id) = self.connection.query_row(
             "SELECT agent_id, last_sequence, store_id FROM agent",
             [],
-            |row| {
-                Ok((
-                    parsed(row, 0)?,
-                    sequence_of(row, 1)?,
-                    optional_uuid(row, 2)?,
-                ))
-            },
+            |row| Ok((parsed(row, 0)?, count(row, 1)?, optional_uuid(row, 2)?)),
         )?;
         Ok(JournalContents {
             agent_id,

@@ -369,6 +369,28 @@ async fn a_journal_with_an_unreadable_row_is_set_aside() {
 }
 
 #[tokio::test]
+async fn a_count_that_no_message_could_carry_is_damage() {
+    for change in [
+        "UPDATE agent SET last_sequence = 9223372036854775807",
+        "UPDATE jobs SET n = 9007199254740992",
+        "UPDATE jobs SET started_n = -1, started_card = '{}'",
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let (journal, _) = open(&dir);
+        let accepted = vec![Record::Accepted(facts(1))];
+        journal.append(accepted).await.unwrap();
+        journal.close().await;
+        let file = dir.path().join("journal.sqlite");
+        let connection = rusqlite::Connection::open(file).unwrap();
+        connection.execute(change, []).unwrap();
+        drop(connection);
+        let (_journal, contents) = open(&dir);
+        assert_eq!(contents.problems.len(), 1, "{change}");
+        assert_eq!(contents.last_sequence, 0, "{change}");
+    }
+}
+
+#[tokio::test]
 async fn a_newer_journal_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let (journal, _) = open(&dir);

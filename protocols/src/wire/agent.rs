@@ -80,6 +80,7 @@ pub struct Hello {
     /// Every job that is accepted and has no acknowledged outcome.
     pub open_jobs: Vec<OpenJob>,
     /// The sequence of the last outcome that the journal holds; 0 when it holds none.
+    #[serde(deserialize_with = "super::count::read")]
     pub last_sequence: u64,
 }
 
@@ -110,11 +111,13 @@ pub enum OpenJobState {
         /// The card.
         uid: Option<Uid>,
         /// The presentation whose plan was taken.
+        #[serde(deserialize_with = "super::count::read")]
         n: u64,
     },
     /// It has an outcome that is not yet acknowledged.
     Finished {
         /// The outcome's sequence.
+        #[serde(deserialize_with = "super::count::read")]
         sequence: u64,
     },
 }
@@ -165,6 +168,7 @@ pub enum Progress {
         /// The card.
         uid: Option<Uid>,
         /// The presentation whose plan was taken.
+        #[serde(deserialize_with = "super::count::read")]
         n: u64,
     },
     /// The card is read back.
@@ -177,6 +181,7 @@ pub struct CardPresented {
     /// For which job.
     pub job_id: JobId,
     /// The presentation: counts up within a job, over restarts too.
+    #[serde(deserialize_with = "super::count::read")]
     pub n: u64,
     /// The card.
     pub card: CardDescription,
@@ -198,6 +203,7 @@ pub struct PlanRequest {
     /// The card that lies there.
     pub uid: Uid,
     /// The presentation under which the job was started.
+    #[serde(deserialize_with = "super::count::read")]
     pub n: u64,
     /// Why.
     pub purpose: PlanPurpose,
@@ -207,6 +213,7 @@ pub struct PlanRequest {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct JobFinished {
     /// Counts up per agent, over restarts too; the first is 1.
+    #[serde(deserialize_with = "super::count::read")]
     pub sequence: u64,
     /// Which job.
     pub job_id: JobId,

@@ -3,6 +3,7 @@
 //! The rules that these messages follow stand in the README beside this file.
 
 mod agent;
+mod count;
 mod encoder;
 mod job;
 mod service;
@@ -35,6 +36,13 @@ pub const DEAD_INTERVALS: u32 = 2;
 
 /// The longest heartbeat interval: with it a half-open link is found within 45 s.
 pub const MAX_HEARTBEAT: Duration = Duration::from_secs(22);
+
+/// The largest number that counts something here, a `sequence` or an `n`: what every reader of JSON holds exactly. Larger
+/// ones make a message malformed, so that no count ever overflows.
+pub const MAX_COUNT: u64 = (1 << 53) - 1;
+
+/// The largest `last_sequence` that `welcome` carries: an agent that goes on behind it has as much room again.
+pub const MAX_STORED_SEQUENCE: u64 = MAX_COUNT / 2;
 
 /// How many accepted jobs may wait on one encoder, the one at the head not counted.
 pub const MAX_WAITING_JOBS: usize = 8;

@@ -20,6 +20,7 @@ pub enum ServiceMessage {
     /// The outcome with this sequence is stored.
     FinishedAck {
         /// Which outcome.
+        #[serde(deserialize_with = "super::count::read")]
         sequence: u64,
     },
     /// The job is not wanted any more; always answered by `job_finished`.
@@ -80,6 +81,7 @@ pub struct Welcome {
     /// The id of the coordinator's store; another one means another coordinator or a new store.
     pub store_id: Uuid,
     /// The last sequence of this agent that the store holds; everything later is to be sent again.
+    #[serde(deserialize_with = "super::count::read_stored")]
     pub last_sequence: u64,
     /// How often each side pings, in milliseconds. Silence for two intervals is a dead link.
     pub heartbeat_ms: u64,
@@ -117,6 +119,7 @@ pub struct CardPlan {
     /// For which job.
     pub job_id: JobId,
     /// For which presentation.
+    #[serde(deserialize_with = "super::count::read")]
     pub n: u64,
     /// For which card; none where the medium has no UID.
     pub uid: Option<Uid>,

@@ -431,3 +431,25 @@ fn uid(hex: &str) -> Uid {
 fn time(text: &str) -> jiff::Timestamp {
     text.parse().unwrap()
 }
+
+#[test]
+fn a_count_that_could_overflow_makes_a_message_malformed() {
+    for (text, most) in [
+        (r#"{"type":"finished_ack","sequence":N}"#, super::MAX_COUNT),
+        (
+            r#"{"type":"welcome","session_id":"00000000-0000-0000-0000-000000000001",
+                "store_id":"00000000-0000-0000-0000-000000000002","last_sequence":N,"heartbeat_ms":15000,
+                "server_time":"2026-11-21T12:00:00Z"}"#,
+            super::MAX_STORED_SEQUENCE,
+        ),
+    ] {
+        let with = |count: u64| ServiceMessage::decode(&text.replace('N', &count.to_string()));
+        assert!(with(most).is_ok());
+        for count in [most + 1, u64::MAX] {
+            assert!(
+                matches!(with(count), Err(DecodeError::Malformed { .. })),
+                "{count}"
+            );
+        }
+    }
+}
