@@ -7,6 +7,7 @@ use encoder_protocols::{
 use jiff::Timestamp;
 use serde_json::Value;
 use sqlx::SqliteConnection;
+use uuid::Uuid;
 
 use super::{
     Asked, DeskError, Input, Opened, Outgoing, Round, new_job, operator::obey, task::Task,
@@ -16,7 +17,7 @@ use crate::{
     ids,
     jobs::{
         AgentId, Book, CredentialFacts, CredentialId, EncoderId, PlanContent, Refusal, Request,
-        SessionId, SystemId,
+        SessionId, SystemId, Violation,
     },
     store::{
         StoreError, agents,
@@ -139,7 +140,12 @@ impl Task {
         }
         self.sessions.insert(session, (agent, outbox));
         round.greetings.push((answer, Ok(())));
-        let decision = book.hello(now, agent, session, &hello, self.greeting);
+        let open_jobs = hello.open_jobs.iter();
+        let named: Vec<Uuid> = open_jobs.filter_map(|open| open.credential_id).collect();
+        let decision = match own_credentials(book, conn, agent, &named).await? {
+            Ok(()) => book.hello(now, agent, session, &hello, self.greeting),
+            Err(violation) => Err(violation),
+        };
         let key = self.store.master_key();
         round
             .carry_out_or_end(conn, key, now, session, decision)
@@ -183,7 +189,10 @@ impl Task {
                     need_holds(book, conn, CredentialId(credential)).await?;
                 }
                 let scanned = self.scanned(book, conn, finished).await?;
-                book.job_finished(now, agent, session, finished, scanned)
+                match own_credentials(book, conn, agent, finished.credential_id.as_slice()).await? {
+                    Ok(()) => book.job_finished(now, agent, session, finished, scanned),
+                    Err(violation) => Err(violation),
+                }
             }
             AgentMessage::Unsupported { message_type } => {
                 tracing::warn!(%agent, %message_type, "the agent does not know this message");
@@ -272,6 +281,24 @@ fn job_named(message: &AgentMessage) -> Option<JobId> {
         | AgentMessage::Inventory { .. }
         | AgentMessage::Unsupported { .. } => None,
     }
+}
+
+/// Refuses a credential of another access system. One that the store does not know may be the agent's: a store restored
+/// from a copy has forgotten newer ones.
+async fn own_credentials(
+    book: &Book,
+    conn: &mut SqliteConnection,
+    agent: AgentId,
+    named: &[Uuid],
+) -> Result<Result<(), Violation>, StoreError> {
+    let system = book.agent(agent).map(|agent| agent.system.0);
+    for credential in named {
+        let row = credentials::by_id(conn, *credential).await?;
+        if row.is_some_and(|row| Some(row.acs_system_id) != system) {
+            return Ok(Err(Violation::ForeignCredential(CredentialId(*credential))));
+        }
+    }
+    Ok(Ok(()))
 }
 
 /// Brings a job or orphan to hand, with its credential's holds.

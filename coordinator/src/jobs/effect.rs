@@ -143,6 +143,9 @@ pub enum Violation {
     /// The job runs on another encoder.
     #[error("job {0} was given to another encoder than the one named")]
     ForeignEncoder(JobId),
+    /// The credential belongs to another access system.
+    #[error("credential {0} belongs to another access system")]
+    ForeignCredential(CredentialId),
     /// The encoder's key is listed twice.
     #[error("the inventory lists an encoder key twice")]
     DuplicateEncoder,
@@ -153,7 +156,7 @@ impl Violation {
     pub fn bye(&self) -> Bye {
         Bye {
             reason: ByeReason::ProtocolError,
-            message: format!("{self}; name only jobs and encoders of this agent"),
+            message: format!("{self}; name only what is this agent's own"),
         }
     }
 }

@@ -63,11 +63,14 @@ impl Site {
 
     /// A new agent of the bench's system, and its token.
     pub(super) async fn agent(&self, name: &str) -> (Uuid, String) {
+        self.agent_of(self.bench.system, name).await
+    }
+
+    /// A new agent of any system.
+    pub(super) async fn agent_of(&self, system: Uuid, name: &str) -> (Uuid, String) {
         let mut conn = self.bench.state.store.write().await.unwrap();
         let now = self.bench.state.clock.utc();
-        let (row, token) = agents::create(&mut conn, self.bench.system, name, now)
-            .await
-            .unwrap();
+        let (row, token) = agents::create(&mut conn, system, name, now).await.unwrap();
         conn.commit().await.unwrap();
         (row.agent_id, token.to_string())
     }

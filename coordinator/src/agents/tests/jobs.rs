@@ -4,8 +4,8 @@ use encoder_protocols::{
     card::{CardContents, CardDescription, Technology},
     fault::HardwareFault,
     wire::{
-        AgentMessage, CardPresented, EncoderKey, ErrorCode, JobError, JobKind, OpenJob,
-        OpenJobState, Outcome, Plan, ServiceMessage, Touched,
+        AgentMessage, ByeReason, CardPresented, EncoderKey, ErrorCode, JobError, JobFinished,
+        JobId, JobKind, OpenJob, OpenJobState, Outcome, Plan, ServiceMessage, Touched,
     },
 };
 use serde_json::{Value, json};
@@ -765,4 +765,46 @@ async fn attempts_are_listed_page_by_page_in_order() {
     let body = json!({"action_attempt_ids": [made[1]]});
     let named = site.bench.post("/action_attempts/list", body).await;
     assert_eq!(ids(&named), made[1..2]);
+}
+
+#[tokio::test]
+async fn an_agent_says_nothing_of_another_systems_credential() {
+    let site = Site::start().await;
+    let credential = site.credential().await;
+    let before = site.credential_now(&credential).await;
+    let (system, _) = site.bench.neighbour().await;
+    let (_, token) = site.agent_of(system, "theirs").await;
+    let mut agent = Fake::connect(&site, &token).await;
+    let named: uuid::Uuid = credential.parse().unwrap();
+    agent
+        .say(AgentMessage::JobFinished(JobFinished {
+            sequence: 1,
+            job_id: JobId(named),
+            kind: JobKind::Encode,
+            credential_id: Some(named),
+            outcome: Outcome::Success,
+            touched: Touched::Written,
+            card: Some(card(A)),
+            card_number: None,
+            issued_at: None,
+            contents: None,
+            error: None,
+        }))
+        .await;
+    assert_eq!(agent.bye().await.reason, ByeReason::ProtocolError);
+    let mut agent = Fake::dial(&site, &token).await;
+    agent
+        .hello(vec![OpenJob {
+            job_id: JobId(named),
+            encoder_key: EncoderKey("theirs".into()),
+            kind: JobKind::Encode,
+            credential_id: Some(named),
+            state: OpenJobState::Accepted,
+        }])
+        .await;
+    assert_eq!(agent.bye().await.reason, ByeReason::ProtocolError);
+    assert_eq!(site.credential_now(&credential).await, before);
+    let (mut own, encoder) = site.desk("desk").await;
+    let (ended, _) = site.issue(&mut own, &encoder, &credential, B).await;
+    assert_eq!(ended["status"], "success");
 }
