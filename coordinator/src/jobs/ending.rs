@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     AGENT_AWAY, BOUND_GRACE, Book, Change, CredentialId, Decision, JobRecord, LONGEST_ATTEMPT,
-    SystemId, request::fail,
+    SystemId, after, request::fail,
 };
 
 impl Book {
@@ -67,7 +67,7 @@ impl Book {
             .values_mut()
             .filter(|job| job.attempt.is_pending())
         {
-            job.deadline = job.deadline.min(now + LONGEST_ATTEMPT);
+            job.deadline = job.deadline.min(after(now, LONGEST_ATTEMPT));
         }
     }
 
@@ -101,7 +101,7 @@ impl Book {
     /// When a pending attempt ends on its own, and as what.
     fn next_end(&self, job: &JobRecord) -> (Timestamp, JobError) {
         if job.is_bound() {
-            return (job.deadline + BOUND_GRACE, interrupted());
+            return (after(job.deadline, BOUND_GRACE), interrupted());
         }
         let away = job.agent.and_then(|agent| self.agents.get(&agent));
         let away = away.filter(|agent| agent.session.is_none());
@@ -112,7 +112,7 @@ impl Book {
                 Default::default()
             };
             (
-                agent.away_since + patience,
+                after(agent.away_since, patience),
                 fail(
                     ErrorCode::BridgeDisconnected,
                     format!(

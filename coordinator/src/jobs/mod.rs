@@ -40,6 +40,7 @@ pub use session::Greeting;
 use std::time::Duration;
 
 use encoder_protocols::wire::MAX_WAITING_JOBS;
+use jiff::Timestamp;
 
 /// How long an attempt lasts when no other job is ahead of it.
 pub const ATTEMPT_TIME: Duration = Duration::from_secs(60);
@@ -51,3 +52,8 @@ pub const CARD_WAIT: Duration = Duration::from_secs(30);
 pub const AGENT_AWAY: Duration = Duration::from_secs(20);
 /// How long after its deadline a bound job waits for its outcome (rule 10).
 pub const BOUND_GRACE: Duration = Duration::from_secs(120);
+
+/// The time so much later, or the last one that there is: a damaged row may hold any time.
+fn after(time: Timestamp, span: Duration) -> Timestamp {
+    time.saturating_add(span).unwrap_or(Timestamp::MAX)
+}

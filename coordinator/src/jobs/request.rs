@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     ATTEMPT_TIME, AgentId, Attempt, AuditAction, Book, CARD_WAIT, CredentialId, Decision,
-    EncoderId, EncoderRecord, JobRecord, LONGEST_ATTEMPT, Place,
+    EncoderId, EncoderRecord, JobRecord, LONGEST_ATTEMPT, Place, after,
 };
 
 /// What is asked for.
@@ -223,7 +223,7 @@ impl Book {
             .values()
             .filter(|job| job.encoder == encoder.id && job.attempt.is_pending())
             .count();
-        let waits = CARD_WAIT * u32::try_from(ahead).unwrap_or(u32::MAX);
+        let waits = CARD_WAIT.saturating_mul(u32::try_from(ahead).unwrap_or(u32::MAX));
         JobRecord {
             id: request.job,
             kind: match request.credential {
@@ -237,7 +237,7 @@ impl Book {
             credential: request.credential.as_ref().map(|facts| facts.id),
             api_key: request.api_key,
             created_at: now,
-            deadline: now + (ATTEMPT_TIME + waits).min(LONGEST_ATTEMPT),
+            deadline: after(now, ATTEMPT_TIME.saturating_add(waits).min(LONGEST_ATTEMPT)),
             card_wait: CARD_WAIT,
             sent: false,
             binding: None,

@@ -133,3 +133,19 @@ fn promise_rule_10_a_deleted_credential_ends_a_waiting_job_and_cancels_a_bound_o
     world.finish(TWO, bound, 1, Outcome::Success, Touched::Written, Some(A));
     assert!(world.succeeded(bound));
 }
+
+#[test]
+fn a_damaged_deadline_at_the_end_of_time_ends_nothing_else() {
+    let mut world = World::new();
+    let job = world.encode(ONE_DESK, C);
+    let mut damaged = world.book.job(job).unwrap().clone();
+    damaged.deadline = Timestamp::MAX;
+    world.book.admit_job(damaged);
+    world.present(ONE, job, 1, A);
+    let other = world.encode(TWO_DESK, D);
+    world.later(61);
+    world.book.tick(world.now);
+    assert!(world.book.job(job).unwrap().attempt.is_pending());
+    assert!(!world.book.job(other).unwrap().attempt.is_pending());
+    assert_eq!(world.book.next_due(), Some(Timestamp::MAX));
+}
