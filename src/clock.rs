@@ -39,6 +39,14 @@ impl Clock {
         Self { origin }
     }
 
+    /// A clock that stands and jumps with a runtime whose time is paused.
+    #[cfg(feature = "fuzzing")]
+    pub fn of_the_runtime() -> Self {
+        Self {
+            origin: Origin::Runtime(Instant::now()),
+        }
+    }
+
     /// Now, for waiting and for timeouts.
     pub fn now(&self) -> Moment {
         let elapsed = match self.origin {

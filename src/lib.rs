@@ -10,6 +10,8 @@ pub mod drivers;
 #[cfg(unix)]
 pub mod emulation;
 pub mod encoder;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod jobs;
 pub mod journal;
 pub mod platform;

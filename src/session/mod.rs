@@ -3,6 +3,8 @@
 mod action;
 mod backoff;
 mod error;
+#[cfg(feature = "fuzzing")]
+mod fuzzing;
 mod machine;
 mod message;
 mod retry_after;
@@ -11,6 +13,8 @@ mod task;
 mod tls;
 mod token;
 
+#[cfg(feature = "fuzzing")]
+pub use fuzzing::{Conversation, Said, retry_after};
 pub use message::{Outgoing, SessionEvent};
 pub use task::Session;
 pub use tls::{TlsSetupError, read_certificates};
