@@ -9,6 +9,7 @@ pub mod clock;
 pub mod database;
 pub mod demo;
 pub mod desk;
+pub mod grants;
 pub mod http;
 pub mod ids;
 pub mod jobs;

@@ -37,6 +37,7 @@ class Cases:
         self.encoded = None
         self.receiver = Receiver()
         self.webhook = None
+        self.grant = None
 
     # -- steps that several cases take
 
@@ -224,6 +225,122 @@ class Cases:
         assert self.encode(second).result.card_number == "0badcafe"
         events = self.seam.events.list(since="2020-01-01T00:00:00.000Z", event_type="acs_credential.reissued")
         assert second.acs_credential_id in [event.acs_credential_id for event in events]
+
+    @case
+    def creates_an_access_grant_with_a_card(self):
+        entrances = self.seam.acs.entrances.list(acs_system_id=self.seed["acs_system_id"])
+        cards = [entrance for entrance in entrances if entrance.can_unlock_with_card]
+        self.grant = self.seam.access_grants.create(
+            user_identity={
+                "full_name": "Jane Doe",
+                "email_address": "jane.doe@example.com",
+                "phone_number": "+15555551000",
+            },
+            acs_entrance_ids=[cards[0].acs_entrance_id, cards[1].acs_entrance_id],
+            requested_access_methods=[{"mode": "card"}],
+            starts_at=STARTS_AT,
+            ends_at=ENDS_AT,
+        )
+        assert self.grant.starts_at == STARTS_AT and self.grant.ends_at == ENDS_AT, self.grant
+        requested = self.grant.requested_access_methods[0]
+        assert requested.mode == "card" and requested.created_access_method_ids == self.grant.access_method_ids
+        methods = self.seam.access_methods.list(access_grant_id=self.grant.access_grant_id)
+        assert [method.access_method_id for method in methods] == self.grant.access_method_ids
+        assert methods[0].is_encoding_required is True and methods[0].is_issued is False, methods[0]
+
+    def method(self):
+        return self.seam.access_methods.get(access_method_id=self.grant.access_method_ids[0])
+
+    def encode_method(self, wait=WAIT):
+        return self.seam.access_methods.encode(
+            access_method_id=self.grant.access_method_ids[0],
+            acs_encoder_id=self.encoder_id,
+            wait_for_action_attempt=wait,
+        )
+
+    @case
+    def encodes_the_access_method_and_polls(self):
+        self.fresh_card("ca4d0001")
+        attempt = self.encode_method(wait=False)
+        assert attempt.action_type == "ENCODE_ACCESS_METHOD", attempt
+        ended = self.finished(attempt)
+        assert ended.status == "success" and ended.action_type == "ENCODE_ACCESS_METHOD", ended
+        assert ended.result.access_method_id == self.grant.access_method_ids[0]
+        assert ended.result.card_number == "ca4d0001" and ended.result.is_issued is True, ended.result
+        method = self.method()
+        assert method.is_issued is True and method.issued_at == ended.result.issued_at
+        assert method.is_encoding_required is False
+        events = self.seam.events.list(
+            since="2020-01-01T00:00:00.000Z",
+            event_type="access_method.issued",
+            access_method_id=method.access_method_id,
+        )
+        assert [event.access_grant_ids for event in events] == [[self.grant.access_grant_id]], events
+
+    @case
+    def an_access_method_goes_onto_no_other_card(self):
+        self.fails_with("credential_cannot_be_reissued", self.encode_method)
+        self.seam.access_grants.update(
+            access_grant_id=self.grant.access_grant_id, ends_at="2026-12-05T11:00:00.000Z"
+        )
+        changed = self.method()
+        assert changed.is_encoding_required is True and changed.is_issued is True, changed
+        assert [it.mutation_code for it in changed.pending_mutations] == ["updating_access_times"]
+        self.fresh_card("ca4d0002")
+        self.fails_with("credential_cannot_be_reissued", self.encode_method)
+        self.fresh_card("ca4d0001")
+        assert self.encode_method().result.card_number == "ca4d0001"
+        assert self.method().pending_mutations == []
+
+    @case
+    def shows_which_doors_the_card_opens(self):
+        related = self.seam.access_methods.get_related(access_method_ids=self.grant.access_method_ids)
+        doors = {door.acs_entrance_id for door in related.acs_entrances}
+        assert doors == set(self.seed["acs_entrance_ids"][:2]), related
+        assert related.access_grants[0].access_grant_id == self.grant.access_grant_id
+        of_grant = self.seam.access_grants.get_related(access_grant_ids=[self.grant.access_grant_id])
+        assert of_grant.user_identities[0].email_address == "jane.doe@example.com", of_grant
+
+    @case
+    def grants_access_to_a_space(self):
+        space = self.seam.spaces.create(name="Room 101", space_key="r101")
+        self.seam.spaces.add_acs_entrances(
+            space_id=space.space_id, acs_entrance_ids=self.seed["acs_entrance_ids"][:1]
+        )
+        person = self.seam.user_identities.create(full_name="John Doe", user_identity_key="guest-2")
+        grant = self.seam.access_grants.create(
+            user_identity_id=person.user_identity_id,
+            space_ids=[space.space_id],
+            requested_access_methods=[{"mode": "card"}],
+        )
+        assert len(grant.access_method_ids) == 1 and grant.space_ids == [space.space_id], grant
+        found = self.seam.access_grants.list(user_identity_id=person.user_identity_id)
+        assert [it.access_grant_id for it in found] == [grant.access_grant_id]
+        self.seam.access_grants.delete(access_grant_id=grant.access_grant_id)
+        assert self.seam.access_methods.list(access_grant_id=self.grant.access_grant_id) != []
+
+    @case
+    def scans_a_card_to_assign_it(self):
+        related = self.seam.access_methods.get_related(access_method_ids=self.grant.access_method_ids)
+        owner = related.acs_credentials[0].acs_user_id
+        attempt = self.seam.acs.encoders.scan_to_assign_credential(
+            acs_encoder_id=self.encoder_id, acs_user_id=owner, wait_for_action_attempt=WAIT
+        )
+        assert attempt.action_type == "SCAN_TO_ASSIGN_CREDENTIAL", attempt
+        assert attempt.result.acs_credential_id == related.acs_credentials[0].acs_credential_id
+        error = self.fails_with(
+            "uncategorized_error",
+            lambda: self.seam.acs.encoders.scan_to_assign_credential(
+                acs_encoder_id=self.encoder_id, acs_user_id=self.user.acs_user_id, wait_for_action_attempt=WAIT
+            ),
+        )
+        self.is_untouched(error.action_attempt)
+
+    @case
+    def deleting_the_grant_takes_its_card_away(self):
+        self.seam.access_grants.delete(access_grant_id=self.grant.access_grant_id)
+        warnings = self.scan().result.warnings
+        assert [it.warning_code for it in warnings] == ["acs_credential_on_seam_not_found"], warnings
 
     @case
     def scans_a_card_that_is_not_ours(self):

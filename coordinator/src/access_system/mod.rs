@@ -14,7 +14,8 @@ use encoder_protocols::{
     card::{
         CardContents, CardDescription, CardImage, ReadPlan,
         key_record::{
-            self, KeyRecord, KeyRecordError, Layout, LayoutError, SiteKey, VersionedSiteKey,
+            self, KeyRecord, KeyRecordError, Layout, LayoutError, RecordContentError, SiteKey,
+            VersionedSiteKey,
         },
     },
     wire::ErrorCode,
@@ -26,7 +27,11 @@ use uuid::Uuid;
 use crate::{
     jobs::{PlanContent, Refusal},
     secrets::MasterKey,
-    store::{StoreError, credentials::CredentialRow, site_keys},
+    store::{
+        StoreError,
+        credentials::{CredentialRow, Validity},
+        site_keys,
+    },
 };
 
 /// An access system with its site keys, the newest first. Never shows them when it is formatted.
@@ -45,6 +50,25 @@ pub enum Decoded {
     NotAuthentic,
     /// No record.
     Nothing,
+}
+
+/// Whether a card can carry such a credential at all, before there is a card.
+///
+/// # Errors
+/// [`RecordContentError`] where it cannot.
+pub fn check_fits(
+    (starts_at, ends_at): Validity,
+    entrances: Vec<u16>,
+    now: Timestamp,
+) -> Result<(), RecordContentError> {
+    let record = KeyRecord {
+        credential_id: Uuid::nil(),
+        issued_at: now,
+        starts_at,
+        ends_at,
+        entrances,
+    };
+    record.check()
 }
 
 impl AccessSystem {

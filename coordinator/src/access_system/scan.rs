@@ -12,6 +12,7 @@ use crate::{
     store::{
         StoreError,
         credentials::{self, CredentialRow},
+        systems,
     },
 };
 
@@ -21,7 +22,8 @@ const OUT_OF_SYNC: &str = "acs_credential_on_encoder_out_of_sync";
 const NOT_FOUND: &str = "acs_credential_on_seam_not_found";
 
 /// The result of a scan: what the card carries, the credential it belongs to, and where the two differ. A card without
-/// a record of ours is a success with its number alone.
+/// a record of ours is a success with its number alone; where cards are registered and assigned instead of encoded, a
+/// card that the system does not know is registered.
 ///
 /// # Errors
 /// [`StoreError::Query`] when a statement fails.
@@ -31,7 +33,24 @@ pub async fn scan_result(
     acs_system_id: Uuid,
     card: &CardDescription,
     contents: &CardContents,
+    now: Timestamp,
 ) -> Result<Value, StoreError> {
+    let row = systems::by_id(conn, acs_system_id).await?;
+    if let Some(row) = row.filter(|row| row.kind.assigns_cards())
+        && let Some(number) = card.card_number()
+    {
+        let known = credentials::by_registered_number(conn, acs_system_id, &number).await?;
+        let registered = match known {
+            Some(known) => known,
+            None => credentials::register(conn, &row, &number, now).await?,
+        };
+        let found = on_encoder_by_number(card);
+        return Ok(json!({
+            "acs_credential_on_encoder": found,
+            "acs_credential_on_seam": credential_json(&registered),
+            "warnings": [],
+        }));
+    }
     let record = match system.decode(card, contents) {
         Decoded::Record(record) => record,
         Decoded::NotAuthentic => {
@@ -73,15 +92,20 @@ pub async fn scan_result(
 /// A card that tells nothing of ours.
 fn foreign(card: &CardDescription, message: &str) -> Value {
     json!({
-        "acs_credential_on_encoder": {
-            "card_number": card.card_number(),
-            "created_at": null,
-            "starts_at": null,
-            "ends_at": null,
-            "is_issued": null,
-        },
+        "acs_credential_on_encoder": on_encoder_by_number(card),
         "acs_credential_on_seam": null,
         "warnings": [warning(NOT_FOUND, message)],
+    })
+}
+
+/// A card of which nothing but its number is known.
+fn on_encoder_by_number(card: &CardDescription) -> Value {
+    json!({
+        "card_number": card.card_number(),
+        "created_at": null,
+        "starts_at": null,
+        "ends_at": null,
+        "is_issued": null,
     })
 }
 

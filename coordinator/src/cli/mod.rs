@@ -4,6 +4,7 @@
 mod agent;
 mod ask;
 mod backup;
+mod card;
 mod credential;
 mod encoder;
 mod entrance;
@@ -16,7 +17,7 @@ mod system;
 mod webhook;
 mod workspace;
 
-use std::{io, process::ExitCode};
+use std::{io, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use uuid::Uuid;
@@ -59,6 +60,8 @@ enum Command {
     Backup(backup::BackupArguments),
     /// List what agents said of jobs that the store does not know, for example after a restore
     Orphans(orphans::OrphansArguments),
+    /// Register the cards of an access system that assigns cards instead of encoding them
+    Card(card::CardArguments),
 }
 
 /// Why a command failed.
@@ -90,6 +93,14 @@ enum CliError {
         what: &'static str,
         source: io::Error,
     },
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", file.display())]
+    File { file: PathBuf, source: io::Error },
+    /// The system has no registered cards.
+    #[error(
+        "cards of the system {0:?} are encoded, not registered: only systems made with --kind brivo have registered cards"
+    )]
+    CardsAreEncoded(String),
     /// There is nothing that the command could be about.
     #[error("there is no {what} yet: make one with `encoder-coordinator {what} create`")]
     None { what: &'static str },
@@ -143,6 +154,7 @@ async fn run(command: Command) -> Result<(), CliError> {
         Command::Credential(arguments) => arguments.run().await,
         Command::Backup(arguments) => arguments.run().await,
         Command::Orphans(arguments) => arguments.run().await,
+        Command::Card(arguments) => arguments.run().await,
     }
 }
 

@@ -1,6 +1,6 @@
 //! `encoder-coordinator system …`
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -9,7 +9,7 @@ use super::{
     output::{self, Row},
     resource::{self, StoreArguments},
 };
-use crate::store::systems::{self, SystemRow};
+use crate::store::systems::{self, SystemKind, SystemRow};
 
 #[derive(Args, Debug)]
 pub(super) struct SystemArguments {
@@ -38,6 +38,27 @@ struct Create {
     /// The site's IANA time zone, for example Europe/Vienna
     #[arg(long, value_name = "ZONE")]
     time_zone: Option<String>,
+    /// How the system's cards come to be
+    #[arg(long, default_value = "embedded")]
+    kind: Kind,
+}
+
+/// The kinds as the command line names them.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kind {
+    /// The embedded access system: key records are encoded onto cards
+    Embedded,
+    /// Like Brivo: cards are registered before, and assigned
+    Brivo,
+}
+
+impl From<Kind> for SystemKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Embedded => Self::Embedded,
+            Kind::Brivo => Self::Brivo,
+        }
+    }
 }
 
 impl SystemArguments {
@@ -60,6 +81,9 @@ impl Create {
         let key = store.master_key();
         let system = systems::create(&mut conn, key, workspace, &self.name, zone, now).await?;
         let id = system.acs_system_id;
+        let kind = self.kind.into();
+        systems::set_kind(&mut conn, id, kind).await?;
+        let system = SystemRow { kind, ..system };
         resource::note(&mut conn, "system.create", Some(workspace), id, now).await?;
         conn.commit().await?;
         store.close().await;
@@ -82,5 +106,6 @@ fn row(system: &SystemRow) -> Row {
         ("workspace_id", json!(system.workspace_id)),
         ("name", json!(system.name)),
         ("time_zone", json!(system.time_zone)),
+        ("kind", json!(system.kind)),
     ]
 }

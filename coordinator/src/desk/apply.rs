@@ -5,10 +5,13 @@ use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 use crate::{
-    http::credential_json,
+    grants::Doors,
+    http::{access_method_json, credential_json},
     jobs::{AgentId, Attempt, AuditAction, AuditEntry, Change, EncoderRecord, Issue, JobRecord},
     store::{
-        StoreError, agents, attempts, audit, credentials, encoders,
+        StoreError, access_methods, agents,
+        attempts::{self, Aim},
+        audit, credentials, encoders,
         events::{self, EventType},
         jobs, systems,
     },
@@ -37,7 +40,9 @@ pub(super) async fn apply(
         }
         Change::ReleaseCredential(credential) => {
             jobs::release(conn, credential).await?;
-            credentials::record_lost(conn, credential.0, now).await
+            let doors = Doors::before(conn, [credential.0]).await?;
+            credentials::record_lost(conn, credential.0, now).await?;
+            doors.record_changes(conn, now, now).await
         }
         Change::SaveAgent(agent) => agents::save(conn, &agent).await,
         Change::SaveEncoder(encoder, is_new) => save_encoder(conn, &encoder, is_new, now).await,
@@ -64,7 +69,14 @@ async fn save_job(conn: &mut SqliteConnection, job: &JobRecord) -> Result<(), St
         (Attempt::Pending | Attempt::Error(_), _, _) => None,
     };
     attempts::save(conn, job, result.as_ref()).await?;
-    jobs::save(conn, job).await
+    jobs::save(conn, job).await?;
+    if matches!(job.attempt, Attempt::Success { .. })
+        && let Some(Aim::AccessMethod(id)) = attempts::aim(conn, job.id).await?
+        && let Some(method) = access_methods::by_id(conn, id).await?
+    {
+        attempts::keep_access_method(conn, job.id, &access_method_json(&method)).await?;
+    }
+    Ok(())
 }
 
 async fn save_encoder(
@@ -91,15 +103,22 @@ async fn record_issue(
     issue: &Issue,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    let overwritten = match issue.uid {
+        Some(uid) => credentials::on_card(conn, issue.system.0, &uid.to_string()).await?,
+        None => None,
+    };
+    let concerned = overwritten.into_iter().chain([issue.credential.0]);
+    let doors = Doors::before(conn, concerned).await?;
     let issue = credentials::Issue {
         acs_credential_id: issue.credential.0,
         version: issue.revision,
         card_uid: issue.uid,
         card_number: issue.card_number.clone(),
         at: issue.issued_at,
+        job_id: Some(issue.job.0),
     };
     credentials::record_issued(conn, &issue, now).await?;
-    Ok(())
+    doors.record_changes(conn, issue.at, now).await
 }
 
 async fn record_audit(conn: &mut SqliteConnection, entry: &AuditEntry) -> Result<(), StoreError> {

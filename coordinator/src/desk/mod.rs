@@ -6,6 +6,7 @@ mod apply;
 mod operator;
 mod plan;
 mod round;
+mod scanned;
 mod take;
 mod task;
 
@@ -19,7 +20,7 @@ use crate::{
     clock::Clock,
     ids,
     jobs::{AgentId, Book, CredentialId, EncoderId, Greeting, SessionId},
-    store::{Store, StoreError, agents, commands, encoders, jobs},
+    store::{Store, StoreError, agents, attempts::Aim, commands, encoders, jobs},
 };
 pub use operator::work_off;
 use round::Round;
@@ -64,6 +65,8 @@ pub struct Asked {
     pub encoder: EncoderId,
     /// The credential to encode; none for a scan.
     pub credential: Option<CredentialId>,
+    /// What it is about beyond that.
+    pub aim: Option<Aim>,
     /// The API key that asks.
     pub api_key: Uuid,
 }

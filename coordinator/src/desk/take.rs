@@ -1,26 +1,23 @@
 //! One input: what the decision needs is read, the book decides, the decision is carried out.
 
-use encoder_protocols::{
-    card::{CardContents, CardDescription, Technology},
-    wire::{AgentMessage, CardPresented, JobFinished, JobId, JobKind, Outcome},
-};
+use encoder_protocols::wire::{AgentMessage, CardPresented, JobId};
 use jiff::Timestamp;
-use serde_json::Value;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::{
-    Asked, DeskError, Input, Opened, Outgoing, Round, new_job, operator::obey, task::Task,
+    Asked, DeskError, Input, Opened, Outgoing, Round, new_job, operator::obey, scanned::take_scan,
+    task::Task,
 };
 use crate::{
-    access_system::{AccessSystem, scan_result},
+    access_system::AccessSystem,
     ids,
     jobs::{
         AgentId, Book, CredentialFacts, CredentialId, EncoderId, PlanContent, Refusal, Request,
         SessionId, SystemId, Violation,
     },
     store::{
-        StoreError, agents,
+        StoreError, agents, attempts,
         credentials::{self, IssueState},
         jobs,
     },
@@ -99,6 +96,9 @@ impl Task {
         };
         let key = self.store.master_key();
         round.carry_out(conn, key, now, decision).await?;
+        if let Some(aim) = asked.aim.filter(|_| job == request.job) {
+            attempts::put_aim(conn, job, aim).await?;
+        }
         Ok(Ok(job))
     }
 
@@ -188,9 +188,17 @@ impl Task {
                 if let Some(credential) = finished.credential_id {
                     need_holds(book, conn, CredentialId(credential)).await?;
                 }
-                let scanned = self.scanned(book, conn, finished).await?;
-                match own_credentials(book, conn, agent, finished.credential_id.as_slice()).await? {
-                    Ok(()) => book.job_finished(now, agent, session, finished, scanned),
+                let told = finished.credential_id;
+                match own_credentials(book, conn, agent, told.as_slice()).await? {
+                    Ok(()) => {
+                        // What a scan leads to is stored before the book judges: so only for the job's own agent.
+                        let job = book.job(finished.job_id).filter(|job| {
+                            job.agent == Some(agent) && book.boot_of(agent, session).is_some()
+                        });
+                        let key = self.store.master_key();
+                        let (finished, scanned) = take_scan(conn, key, job, finished, now).await?;
+                        book.job_finished(now, agent, session, &finished, scanned)
+                    }
                     Err(violation) => Err(violation),
                 }
             }
@@ -233,30 +241,6 @@ impl Task {
         let system = self.system(conn, system).await?;
         let prepared = system.prepare(&presented.card, &row, entrances, now);
         Ok((prepared.map(Some), Some(row.created_at)))
-    }
-
-    /// What a successful scan of a known job found.
-    async fn scanned(
-        &self,
-        book: &Book,
-        conn: &mut SqliteConnection,
-        finished: &JobFinished,
-    ) -> Result<Option<Value>, StoreError> {
-        let Some(job) = book
-            .job(finished.job_id)
-            .filter(|job| job.kind == JobKind::Scan && finished.outcome == Outcome::Success)
-        else {
-            return Ok(None);
-        };
-        let card = finished.card.unwrap_or(CardDescription {
-            technology: Technology::Unknown,
-            uid: None,
-            capacity: 0,
-        });
-        let contents = finished.contents.as_ref().unwrap_or(&CardContents::UidOnly);
-        let system = self.system(conn, job.system).await?;
-        let found = scan_result(conn, &system, job.system.0, &card, contents).await?;
-        Ok(Some(found))
     }
 
     async fn system(

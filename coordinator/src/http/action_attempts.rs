@@ -8,11 +8,13 @@ use uuid::Uuid;
 
 use super::{Answer, ApiError, Caller, Params, Reply, Resource, page_json, read};
 use crate::{
-    jobs::Attempt,
     state::AppState,
     store::{
         api_keys::Vocabulary,
-        attempts::{self, AttemptRow},
+        attempts::{
+            self, ActionType, AssignmentError, AssignmentErrorCode, AttemptError, AttemptRow,
+            AttemptState,
+        },
     },
 };
 
@@ -27,14 +29,28 @@ pub(super) fn routes() -> Router<AppState> {
 
 /// An attempt as the API shows it, in the key's vocabulary.
 pub(super) fn attempt_json(row: &AttemptRow, vocabulary: Vocabulary) -> Value {
-    let (status, result, error) = match &row.attempt {
-        Attempt::Pending => ("pending", Value::Null, Value::Null),
-        Attempt::Success { result } => ("success", json!(result), Value::Null),
-        Attempt::Error(error) => ("error", Value::Null, error_json(error, vocabulary)),
+    let (action, result) = match (row.action, vocabulary) {
+        (ActionType::EncodeAccessMethod, Vocabulary::Guide) => {
+            (row.action, row.access_method.as_ref())
+        }
+        (ActionType::EncodeAccessMethod, Vocabulary::Types) => (ActionType::EncodeCredential, None),
+        (action, _) => (action, None),
+    };
+    let (status, result, error) = match &row.state {
+        AttemptState::Pending => ("pending", Value::Null, Value::Null),
+        AttemptState::Success(stored) => {
+            ("success", json!(result.or(stored.as_ref())), Value::Null)
+        }
+        AttemptState::Error(AttemptError::Job(error)) => {
+            ("error", Value::Null, error_json(error, vocabulary))
+        }
+        AttemptState::Error(AttemptError::Assignment(error)) => {
+            ("error", Value::Null, assignment_error_json(error))
+        }
     };
     json!({
         "action_attempt_id": row.action_attempt_id,
-        "action_type": row.action_type,
+        "action_type": action.as_str(),
         "status": status,
         "result": result,
         "error": error,
@@ -101,6 +117,13 @@ fn error_json(error: &JobError, vocabulary: Vocabulary) -> Value {
     json
 }
 
+fn assignment_error_json(error: &AssignmentError) -> Value {
+    let code = match error.code {
+        AssignmentErrorCode::CredentialNotFound => "credential_not_found",
+    };
+    json!({"type": code, "message": format!("{code}: {}", error.message)})
+}
+
 #[cfg(test)]
 mod tests {
     use encoder_protocols::fault::HardwareFault;
@@ -110,8 +133,9 @@ mod tests {
     fn failed(vocabulary: Vocabulary) -> Value {
         let row = AttemptRow {
             action_attempt_id: Uuid::nil(),
-            action_type: "ENCODE_CREDENTIAL".into(),
-            attempt: Attempt::Error(JobError {
+            action: ActionType::EncodeCredential,
+            access_method: None,
+            state: AttemptState::Error(AttemptError::Job(JobError {
                 code: ErrorCode::NoCardOnEncoder,
                 message: "put a card down".into(),
                 touched: Touched::Untouched,
@@ -120,7 +144,7 @@ mod tests {
                     code: "0x01".into(),
                     meaning: "time out".into(),
                 }),
-            }),
+            })),
         };
         attempt_json(&row, vocabulary)
     }

@@ -18,7 +18,13 @@ use crate::{
     desk::{Desk, DeskSettings},
     outbound::Reach,
     state::{App, AppState, StopSignal},
-    store::{Store, api_keys, api_keys::Vocabulary, entrances, systems, workspaces},
+    store::{
+        Store, api_keys,
+        api_keys::Vocabulary,
+        credentials, entrances,
+        systems::{self, SystemKind},
+        workspaces,
+    },
 };
 
 /// A service with one workspace, one system and one key, called without a socket.
@@ -164,6 +170,59 @@ impl Bench {
         .unwrap();
         conn.commit().await.unwrap();
         row.acs_system_id
+    }
+
+    /// A further system of the bench's workspace, with cards that come to be like this.
+    pub(crate) async fn system_of_kind(&self, kind: SystemKind) -> Uuid {
+        let system = self.system_of(self.workspace).await;
+        let mut conn = self.state.store.write().await.unwrap();
+        systems::set_kind(&mut conn, system, kind).await.unwrap();
+        conn.commit().await.unwrap();
+        system
+    }
+
+    /// Registers a card with a system.
+    pub(crate) async fn registered_card(&self, system: Uuid, number: &str) -> Uuid {
+        let now = self.state.clock.utc();
+        let mut conn = self.state.store.write().await.unwrap();
+        let system = systems::by_id(&mut conn, system).await.unwrap().unwrap();
+        let card = credentials::register(&mut conn, &system, number, now)
+            .await
+            .unwrap();
+        conn.commit().await.unwrap();
+        card.acs_credential_id
+    }
+
+    /// A new user identity.
+    pub(crate) async fn person(&self, name: &str) -> Value {
+        let answer = self
+            .post("/user_identities/create", json!({"full_name": name}))
+            .await;
+        answer.ok("user_identity")["user_identity_id"].clone()
+    }
+
+    /// A new grant of one card to a new person, from December 2026 to the end of 2027.
+    pub(crate) async fn grant(&self, entrances: &[Uuid]) -> Value {
+        let body = json!({
+            "user_identity_id": self.person("Jane Doe").await,
+            "acs_entrance_ids": entrances,
+            "requested_access_methods": [{"mode": "card"}],
+            "starts_at": "2026-12-01T15:00:00Z",
+            "ends_at": "2027-12-31T11:00:00Z",
+        });
+        let answer = self.post("/access_grants/create", body).await;
+        answer.ok("access_grant").clone()
+    }
+
+    /// The types of the events that a query selects, in order.
+    pub(crate) async fn events(&self, query: &str) -> Vec<String> {
+        let path = format!("/events/list?since=2020-01-01&{query}");
+        let answer = self.get(&path).await;
+        let events = answer.ok("events").as_array().unwrap().clone();
+        events
+            .iter()
+            .map(|event| event["event_type"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     /// A new entrance of the bench's system or another one.

@@ -1,25 +1,30 @@
 //! `/acs/credentials/*`.
 
+mod assignment;
+mod unmanaged;
+
 use axum::{Router, extract::State};
-use encoder_protocols::card::key_record::{KeyRecord, MOST_ENTRANCES, RecordContentError};
+use encoder_protocols::card::key_record::MOST_ENTRANCES;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::{
-    Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, act, change, page_json,
-    read, remove, time_json,
+    Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, access_grants::unfit_field,
+    act, change, entrances, entrances::entrance_json, page_json, read, remove, systems, time_json,
+    user_identities, users, users::NamedUser,
 };
 use crate::{
+    access_system,
     jobs::CredentialId,
     state::AppState,
     store::{
+        access_methods,
         audit::{self, AuditEntry},
-        credentials::{self, CredentialFilter, CredentialRow, IssueState},
-        entrances::{self, EntranceRow},
-        systems,
-        users::{self, UserRow},
+        credentials::{self, CredentialFilter, CredentialRow, IssueState, Validity},
+        entrances::{self as entrance_store, EntranceRow},
+        users::{self as user_store, UserRow},
     },
 };
 
@@ -31,8 +36,6 @@ const ACCESS_METHODS: &[&str] = &["code", "card", "mobile_key", "cloud_key"];
 
 const CARD: &str = "card";
 
-const NO_IDENTITIES: &str = "user identities are not offered by this service yet: give acs_user_id";
-
 pub(super) fn routes() -> Router<AppState> {
     Router::new()
         .route("/acs/credentials/create", act(create))
@@ -40,6 +43,14 @@ pub(super) fn routes() -> Router<AppState> {
         .route("/acs/credentials/list", read(list))
         .route("/acs/credentials/update", change(update))
         .route("/acs/credentials/delete", remove(delete))
+        .route("/acs/credentials/assign", change(assignment::assign))
+        .route("/acs/credentials/unassign", change(assignment::unassign))
+        .route(
+            "/acs/credentials/list_accessible_entrances",
+            read(list_accessible_entrances),
+        )
+        .route("/acs/credentials/unmanaged/get", read(unmanaged::get))
+        .route("/acs/credentials/unmanaged/list", read(unmanaged::list))
 }
 
 /// A credential as the API shows it.
@@ -48,17 +59,16 @@ pub fn credential_json(credential: &CredentialRow) -> Value {
     let mut json = json!({
         "acs_credential_id": credential.acs_credential_id,
         "acs_system_id": credential.acs_system_id,
-        "acs_user_id": credential.acs_user_id,
         "connected_account_id": credential.connected_account_id,
         "workspace_id": credential.workspace_id,
         "access_method": CARD,
         "display_name": credential.display_name,
         "code": null,
-        "card_number": issued.and_then(|issued| issued.card_number.as_deref()),
+        "card_number": credential.card_number(),
         "is_issued": issued.is_some(),
         "issued_at": issued.map(|issued| time_json(issued.at)),
         "created_at": time_json(credential.created_at),
-        "is_managed": true,
+        "is_managed": !credential.is_unmanaged(),
         "is_multi_phone_sync_credential": false,
         "is_one_time_use": false,
         "is_latest_desired_state_synced_with_provider": null,
@@ -66,6 +76,16 @@ pub fn credential_json(credential: &CredentialRow) -> Value {
         "errors": [],
         "warnings": warnings(credential),
     });
+    if let Some(user) = credential.acs_user_id {
+        json["acs_user_id"] = json!(user);
+    }
+    if let Some(person) = credential.user_identity_id {
+        json["user_identity_id"] = json!(person);
+    }
+    if credential.registered_number.is_some() {
+        json["external_type"] = json!("brivo_credential");
+        json["external_type_display_name"] = json!("Brivo credential");
+    }
     if let Some(starts_at) = credential.starts_at {
         json["starts_at"] = time_json(starts_at);
     }
@@ -77,8 +97,7 @@ pub fn credential_json(credential: &CredentialRow) -> Value {
 
 /// What a request for a new credential asks for.
 struct Wanted {
-    acs_user_id: Uuid,
-    acs_system_id: Option<Uuid>,
+    user: NamedUser,
     acs_entrance_ids: Vec<Uuid>,
     starts_at: Option<Timestamp>,
     ends_at: Option<Timestamp>,
@@ -91,12 +110,12 @@ async fn create(State(state): State<AppState>, caller: Caller, params: Params) -
     let wanted = wanted?;
 
     let mut conn = state.store.write().await?;
-    let user = find_user(&mut conn, &caller, &wanted).await?;
-    let entrances = find_entrances(&mut conn, &user, &wanted.acs_entrance_ids).await?;
+    let user = find_user(&state, &mut conn, &caller, wanted.user).await?;
+    let entrances = find_entrances(&mut conn, &caller, &user, &wanted.acs_entrance_ids).await?;
     let validity = (wanted.starts_at, wanted.ends_at);
     let now = state.clock.utc();
     let numbers = entrances.iter().map(|entrance| entrance.number).collect();
-    check_fits_card(validity, numbers, now)?;
+    check_fits(validity, numbers, now)?;
     let credential = credentials::create(&mut conn, &user, validity, &entrances, now).await?;
     note(&mut conn, &caller, "credential.create", &credential, now).await?;
     conn.commit().await?;
@@ -119,16 +138,7 @@ async fn list(State(state): State<AppState>, caller: Caller, params: Params) -> 
     reader.finish()?;
     let filter = filter?;
     let mut conn = state.store.read().await?;
-    if let Some(id) = filter.acs_system_id {
-        systems::find(&mut conn, caller.workspace_id, id)
-            .await?
-            .ok_or(ApiError::NotFound(Resource::AcsSystem, id))?;
-    }
-    if let Some(id) = filter.acs_user_id {
-        users::find(&mut conn, caller.workspace_id, id)
-            .await?
-            .ok_or(ApiError::NotFound(Resource::AcsUser, id))?;
-    }
+    check_filter(&mut conn, &caller, &filter).await?;
     let found = credentials::list(&mut conn, caller.workspace_id, &filter, page?).await?;
     Ok(page_json(
         "acs_credentials",
@@ -137,6 +147,22 @@ async fn list(State(state): State<AppState>, caller: Caller, params: Params) -> 
         |credential| credential.acs_credential_id,
         credential_json,
     ))
+}
+
+async fn list_accessible_entrances(
+    State(state): State<AppState>,
+    caller: Caller,
+    params: Params,
+) -> Answer {
+    let mut reader = params.reader();
+    let id = reader.id("acs_credential_id");
+    reader.finish()?;
+    let mut conn = state.store.read().await?;
+    let credential = find(&mut conn, &caller, id?).await?;
+    let id = credential.acs_credential_id;
+    let found = entrance_store::of_credential(&mut conn, caller.workspace_id, id).await?;
+    let shown: Vec<_> = found.iter().map(entrance_json).collect();
+    Ok(Reply::of("acs_entrances", shown))
 }
 
 async fn update(State(state): State<AppState>, caller: Caller, params: Params) -> Answer {
@@ -150,11 +176,12 @@ async fn update(State(state): State<AppState>, caller: Caller, params: Params) -
     let mut conn = state.store.write().await?;
     let credential = find(&mut conn, &caller, id).await?;
     if let Some(ends_at) = ends_at {
+        refuse_granted(&mut conn, id, "update its access grant").await?;
         if credential.starts_at.is_some_and(|starts| ends_at <= starts) {
             return Err(ApiError::field("ends_at", "must be after starts_at"));
         }
         let now = state.clock.utc();
-        check_fits_card((credential.starts_at, Some(ends_at)), Vec::new(), now)?;
+        check_fits((credential.starts_at, Some(ends_at)), Vec::new(), now)?;
         credentials::set_ends_at(&mut conn, id, ends_at, now).await?;
         note(&mut conn, &caller, "credential.update", &credential, now).await?;
     }
@@ -188,10 +215,8 @@ fn read_wanted(reader: &mut Reader<'_>) -> Result<Wanted, Invalid> {
             format!("this access system only does cards, got '{method}': give 'card'"),
         );
     }
-    reader.refuse("user_identity_id", NO_IDENTITIES);
     reader.refuse("code", "a card credential has no code");
-    let user = reader.id("acs_user_id");
-    let system = reader.optional_id("acs_system_id");
+    let user = users::read_named(reader);
     let entrances = reader.optional_ids_up_to(MOST_ENTRANCES, "allowed_acs_entrance_ids");
     let starts_at = reader.optional_time("starts_at");
     let ends_at = reader.optional_time("ends_at");
@@ -202,8 +227,7 @@ fn read_wanted(reader: &mut Reader<'_>) -> Result<Wanted, Invalid> {
         reader.wrong("ends_at", "must be after starts_at");
     }
     Ok(Wanted {
-        acs_user_id: user?,
-        acs_system_id: system?,
+        user: user?,
         acs_entrance_ids: entrances?.unwrap_or_default(),
         starts_at,
         ends_at,
@@ -211,23 +235,57 @@ fn read_wanted(reader: &mut Reader<'_>) -> Result<Wanted, Invalid> {
 }
 
 fn read_filter(reader: &mut Reader<'_>) -> Result<CredentialFilter, Invalid> {
-    reader.refuse("user_identity_id", NO_IDENTITIES);
     let system = reader.optional_id("acs_system_id");
     let user = reader.optional_id("acs_user_id");
+    let person = reader.optional_id("user_identity_id");
     let before = reader.optional_time("created_before");
     let search = reader.optional_text("search");
-    if !["acs_system_id", "acs_user_id", "user_identity_id"]
-        .iter()
-        .any(|name| reader.is_given(name))
-    {
-        return Err(reader.wrong("acs_system_id", "Required, or acs_user_id"));
-    }
     Ok(CredentialFilter {
         acs_system_id: system?,
         acs_user_id: user?,
+        user_identity_id: person?,
         created_before: before?,
         search: search?,
+        ..CredentialFilter::default()
     })
+}
+
+/// What a list is filtered by must be there.
+async fn check_filter(
+    conn: &mut SqliteConnection,
+    caller: &Caller,
+    filter: &CredentialFilter,
+) -> Result<(), ApiError> {
+    if let Some(id) = filter.acs_system_id {
+        systems::find(conn, caller, id).await?;
+    }
+    if let Some(id) = filter.acs_user_id {
+        user_store::find(conn, caller.workspace_id, id)
+            .await?
+            .ok_or(ApiError::NotFound(Resource::AcsUser, id))?;
+    }
+    if let Some(id) = filter.user_identity_id {
+        user_identities::find(conn, caller, id).await?;
+    }
+    Ok(())
+}
+
+/// Refuses to change what an access method has the say in.
+async fn refuse_granted(
+    conn: &mut SqliteConnection,
+    acs_credential_id: Uuid,
+    instead: &str,
+) -> Result<(), ApiError> {
+    match access_methods::of_credential(conn, acs_credential_id).await? {
+        None => Ok(()),
+        Some(method) => Err(ApiError::field(
+            "acs_credential_id",
+            format!(
+                "the credential belongs to the access method {}: {instead}",
+                method.access_method_id
+            ),
+        )),
+    }
 }
 
 async fn find(
@@ -237,36 +295,43 @@ async fn find(
 ) -> Result<CredentialRow, ApiError> {
     credentials::find(conn, caller.workspace_id, id)
         .await?
+        .filter(|row| !row.is_unmanaged())
         .ok_or(ApiError::NotFound(Resource::AcsCredential, id))
 }
 
+/// The user who is to have a new credential. A person without one in the system that is named gets one.
 async fn find_user(
+    state: &AppState,
     conn: &mut SqliteConnection,
     caller: &Caller,
-    wanted: &Wanted,
+    named: NamedUser,
 ) -> Result<UserRow, ApiError> {
-    let user = users::find(conn, caller.workspace_id, wanted.acs_user_id)
-        .await?
-        .ok_or(ApiError::NotFound(Resource::AcsUser, wanted.acs_user_id))?;
-    match wanted.acs_system_id {
-        Some(system) if system != user.acs_system_id => Err(ApiError::field(
-            "acs_system_id",
-            "the acs_user belongs to another access system",
-        )),
-        Some(_) | None => Ok(user),
+    let system = match named.acs_system_id {
+        Some(id) => systems::find(conn, caller, id).await?,
+        None => {
+            let user = users::find_named(conn, caller, named).await?;
+            systems::find(conn, caller, user.acs_system_id).await?
+        }
+    };
+    let user = users::find_or_make(state, conn, caller, named, &system.system).await?;
+    if system.system.kind.assigns_cards() {
+        return Err(ApiError::field(
+            "access_method",
+            "cards of this access system are registered ones: assign one with /acs/credentials/assign",
+        ));
     }
+    Ok(user)
 }
 
 async fn find_entrances(
     conn: &mut SqliteConnection,
+    caller: &Caller,
     user: &UserRow,
     ids: &[Uuid],
 ) -> Result<Vec<EntranceRow>, ApiError> {
     let mut found = Vec::with_capacity(ids.len());
     for (index, id) in ids.iter().enumerate() {
-        let entrance = entrances::find(conn, user.workspace_id, *id)
-            .await?
-            .ok_or(ApiError::NotFound(Resource::AcsEntrance, *id))?;
+        let entrance = entrances::find(conn, caller, *id).await?;
         if entrance.acs_system_id != user.acs_system_id {
             return Err(ApiError::field(
                 &format!("allowed_acs_entrance_ids.{index}"),
@@ -300,31 +365,20 @@ async fn note(
 }
 
 /// Refuses what no card of the embedded access system can carry, while whoever asks can still change it.
-fn check_fits_card(
-    (starts_at, ends_at): (Option<Timestamp>, Option<Timestamp>),
-    entrances: Vec<u16>,
-    now: Timestamp,
-) -> Result<(), ApiError> {
-    let record = KeyRecord {
-        credential_id: Uuid::nil(),
-        issued_at: now,
-        starts_at,
-        ends_at,
-        entrances,
-    };
-    record.check().map_err(|error| {
-        let field = match &error {
-            RecordContentError::EndsBeforeStart { .. } => "ends_at",
-            RecordContentError::TimeOutOfRange { what, .. } => what,
-            RecordContentError::TooManyEntrances(_) | RecordContentError::EntranceZero => {
-                "allowed_acs_entrance_ids"
-            }
-        };
-        ApiError::field(field, error.to_string())
+fn check_fits(validity: Validity, entrances: Vec<u16>, now: Timestamp) -> Result<(), ApiError> {
+    access_system::check_fits(validity, entrances, now).map_err(|error| {
+        let (field, message) = (
+            unfit_field(&error, "allowed_acs_entrance_ids"),
+            error.to_string(),
+        );
+        ApiError::field(field, message)
     })
 }
 
 fn warnings(credential: &CredentialRow) -> Value {
+    if credential.registered_number.is_some() {
+        return json!([]);
+    }
     match credential.issue_state() {
         IssueState::Issued => json!([]),
         IssueState::Waiting => json!([{

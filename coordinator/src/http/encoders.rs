@@ -2,28 +2,26 @@
 
 use axum::{Router, extract::State};
 use serde_json::{Value, json};
+use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::{
-    Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, act, action_attempts,
-    page_json, read, time_json,
+    Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, access_methods, act,
+    action_attempts, page_json, read, systems, time_json, users,
 };
 use crate::{
     desk::{Asked, DeskError},
     jobs::{CredentialId, EncoderId},
     state::AppState,
     store::{
+        attempts::Aim,
         credentials,
         encoders::{self, EncoderFilter, EncoderRow},
-        systems,
     },
 };
 
 /// How many encoders a page has unless the request says otherwise.
 const DEFAULT_LIMIT: u32 = 500;
-
-const NO_ACCESS_METHODS: &str =
-    "access methods are not offered by this service yet: give acs_credential_id";
 
 pub(super) fn routes() -> Router<AppState> {
     Router::new()
@@ -31,6 +29,10 @@ pub(super) fn routes() -> Router<AppState> {
         .route("/acs/encoders/list", read(list))
         .route("/acs/encoders/encode_credential", act(encode))
         .route("/acs/encoders/scan_credential", act(scan))
+        .route(
+            "/acs/encoders/scan_to_assign_credential",
+            act(scan_to_assign),
+        )
 }
 
 async fn get(State(state): State<AppState>, caller: Caller, params: Params) -> Answer {
@@ -49,9 +51,7 @@ async fn list(State(state): State<AppState>, caller: Caller, params: Params) -> 
     let (filter, page) = (filter?, page?);
     let mut conn = state.store.read().await?;
     for id in filter.acs_system_ids.iter().flatten() {
-        systems::find(&mut conn, caller.workspace_id, *id)
-            .await?
-            .ok_or(ApiError::NotFound(Resource::AcsSystem, *id))?;
+        systems::find(&mut conn, &caller, *id).await?;
     }
     let found = encoders::list(&mut conn, caller.workspace_id, &filter, page).await?;
     Ok(page_json(
@@ -66,47 +66,109 @@ async fn list(State(state): State<AppState>, caller: Caller, params: Params) -> 
 async fn encode(State(state): State<AppState>, caller: Caller, params: Params) -> Answer {
     let mut reader = params.reader();
     let encoder = reader.id("acs_encoder_id");
-    reader.refuse("access_method_id", NO_ACCESS_METHODS);
-    let credential = if reader.is_given("access_method_id") {
-        reader.optional_id("acs_credential_id")
-    } else {
-        reader.id("acs_credential_id").map(Some)
-    };
+    let credential = reader.optional_id("acs_credential_id");
+    let method = reader.optional_id("access_method_id");
+    match (&credential, &method) {
+        (Ok(None), Ok(None)) => {
+            reader.wrong("acs_credential_id", "Required, or access_method_id");
+        }
+        (Ok(Some(_)), Ok(Some(_))) => {
+            reader.wrong(
+                "access_method_id",
+                "give acs_credential_id or access_method_id, not both",
+            );
+        }
+        _ => {}
+    }
     reader.finish()?;
     let encoder = find(&state, &caller, encoder?).await?;
-    let credential = credential?.unwrap_or_default();
     let mut conn = state.store.read().await?;
-    let row = credentials::find(&mut conn, caller.workspace_id, credential)
-        .await?
-        .ok_or(ApiError::NotFound(Resource::AcsCredential, credential))?;
+    let credential = match method? {
+        Some(id) => {
+            let method = access_methods::find(&mut conn, &caller, id).await?;
+            access_methods::credential_to_encode(&method, encoder.acs_system_id)?
+        }
+        None => {
+            let credential = credential?.unwrap_or_default();
+            credential_to_encode(&mut conn, &caller, credential, &encoder).await?
+        }
+    };
     drop(conn);
+    ask(&state, &caller, &encoder, Some(credential), None).await
+}
+
+async fn credential_to_encode(
+    conn: &mut SqliteConnection,
+    caller: &Caller,
+    id: Uuid,
+    encoder: &EncoderRow,
+) -> Result<CredentialId, ApiError> {
+    const FIELD: &str = "acs_credential_id";
+    let row = credentials::find(conn, caller.workspace_id, id)
+        .await?
+        .ok_or(ApiError::NotFound(Resource::AcsCredential, id))?;
     if row.acs_system_id != encoder.acs_system_id {
         return Err(ApiError::field(
-            "acs_credential_id",
+            FIELD,
             "the credential belongs to another access system than the encoder: use an encoder of its own system",
         ));
     }
-    ask(&state, &caller, &encoder, Some(CredentialId(credential))).await
+    if row.registered_number.is_some() {
+        return Err(ApiError::field(
+            FIELD,
+            "cards of this access system are assigned, not encoded",
+        ));
+    }
+    Ok(CredentialId(id))
 }
 
 async fn scan(State(state): State<AppState>, caller: Caller, params: Params) -> Answer {
     let mut reader = params.reader();
     let encoder = reader.id("acs_encoder_id");
+    refuse_tag_detection(&mut reader);
     reader.finish()?;
     let encoder = find(&state, &caller, encoder?).await?;
-    ask(&state, &caller, &encoder, None).await
+    ask(&state, &caller, &encoder, None, None).await
+}
+
+async fn scan_to_assign(State(state): State<AppState>, caller: Caller, params: Params) -> Answer {
+    let mut reader = params.reader();
+    let encoder = reader.id("acs_encoder_id");
+    let named = users::read_named(&mut reader);
+    refuse_tag_detection(&mut reader);
+    reader.finish()?;
+    let encoder = find(&state, &caller, encoder?).await?;
+    let mut conn = state.store.write().await?;
+    let system = systems::find(&mut conn, &caller, encoder.acs_system_id).await?;
+    let user = users::find_or_make(&state, &mut conn, &caller, named?, &system.system).await?;
+    conn.commit().await?;
+    let aim = Some(Aim::AssignTo(user.acs_user_id));
+    ask(&state, &caller, &encoder, None, aim).await
+}
+
+/// The detection of new tags is a matter of Salto KS alone.
+fn refuse_tag_detection(reader: &mut Reader<'_>) {
+    const FIELD: &str = "salto_ks_metadata.detect_new_tags";
+    if reader.optional_flag(FIELD) == Ok(Some(true)) {
+        reader.wrong(
+            FIELD,
+            "only Salto KS systems register new tags, and the encoder is of no such system",
+        );
+    }
 }
 
 /// Hands the request to the desk and answers with its attempt, which is pending or has ended at once.
-async fn ask(
+pub(super) async fn ask(
     state: &AppState,
     caller: &Caller,
     encoder: &EncoderRow,
     credential: Option<CredentialId>,
+    aim: Option<Aim>,
 ) -> Answer {
     let asked = Asked {
         encoder: EncoderId(encoder.acs_encoder_id),
         credential,
+        aim,
         api_key: caller.api_key_id,
     };
     let attempt = state.desk.ask(asked).await.map_err(|error| match error {
@@ -155,7 +217,12 @@ fn read_filter(reader: &mut Reader<'_>) -> Result<EncoderFilter, Invalid> {
     })
 }
 
-async fn find(state: &AppState, caller: &Caller, id: Uuid) -> Result<EncoderRow, ApiError> {
+/// The encoder with this id.
+pub(super) async fn find(
+    state: &AppState,
+    caller: &Caller,
+    id: Uuid,
+) -> Result<EncoderRow, ApiError> {
     let mut conn = state.store.read().await?;
     encoders::find(&mut conn, caller.workspace_id, id)
         .await?

@@ -2,8 +2,12 @@
 
 use axum::{Router, extract::State};
 use serde_json::{Value, json};
+use sqlx::SqliteConnection;
+use uuid::Uuid;
 
-use super::{Answer, ApiError, Caller, Params, Reply, Resource, page_json, read, time_json};
+use super::{
+    Answer, ApiError, Caller, Params, Reply, Resource, page_json, read, spaces, time_json,
+};
 use crate::{
     state::AppState,
     store::{
@@ -26,11 +30,8 @@ async fn get(State(state): State<AppState>, caller: Caller, params: Params) -> A
     let mut reader = params.reader();
     let id = reader.id("acs_entrance_id");
     reader.finish()?;
-    let id = id?;
     let mut conn = state.store.read().await?;
-    let entrance = entrances::find(&mut conn, caller.workspace_id, id)
-        .await?
-        .ok_or(ApiError::NotFound(Resource::AcsEntrance, id))?;
+    let entrance = find(&mut conn, &caller, id?).await?;
     Ok(Reply::of("acs_entrance", entrance_json(&entrance)))
 }
 
@@ -43,14 +44,15 @@ async fn list(State(state): State<AppState>, caller: Caller, params: Params) -> 
         let ids = reader.optional_ids("acs_entrance_ids");
         let search = reader.optional_text("search");
         let page = reader.page(DEFAULT_LIMIT);
-        for name in ["space_id", "location_id", "customer_key"] {
-            reader.refuse(name, "spaces and customers are not offered by this service");
-        }
+        let space = reader.optional_id("space_id");
+        reader.refuse("location_id", "locations are spaces now: give space_id");
+        reader.refuse("customer_key", "customers are not offered by this service");
         reader.finish()?;
         let filter = EntranceFilter {
             acs_system_id: system?,
             connected_account_id: account?,
             acs_credential_id: credential?,
+            space_id: space?,
             acs_entrance_ids: ids?,
             search: search?,
         };
@@ -67,6 +69,9 @@ async fn list(State(state): State<AppState>, caller: Caller, params: Params) -> 
             .await?
             .ok_or(ApiError::NotFound(Resource::AcsCredential, id))?;
     }
+    if let Some(id) = filter.space_id {
+        spaces::find(&mut conn, &caller, id).await?;
+    }
     let found = entrances::list(&mut conn, caller.workspace_id, &filter, page).await?;
     Ok(page_json(
         "acs_entrances",
@@ -77,7 +82,19 @@ async fn list(State(state): State<AppState>, caller: Caller, params: Params) -> 
     ))
 }
 
-fn entrance_json(entrance: &EntranceRow) -> Value {
+/// The entrance with this id.
+pub(super) async fn find(
+    conn: &mut SqliteConnection,
+    caller: &Caller,
+    id: Uuid,
+) -> Result<EntranceRow, ApiError> {
+    entrances::find(conn, caller.workspace_id, id)
+        .await?
+        .ok_or(ApiError::NotFound(Resource::AcsEntrance, id))
+}
+
+/// An entrance as the API shows it.
+pub(super) fn entrance_json(entrance: &EntranceRow) -> Value {
     json!({
         "acs_entrance_id": entrance.acs_entrance_id,
         "acs_system_id": entrance.acs_system_id,
@@ -88,7 +105,7 @@ fn entrance_json(entrance: &EntranceRow) -> Value {
         "can_unlock_with_cloud_key": false,
         "can_unlock_with_code": false,
         "can_unlock_with_mobile_key": false,
-        "space_ids": [],
+        "space_ids": entrance.space_ids,
         "errors": [],
         "warnings": [],
     })

@@ -15,6 +15,10 @@ use crate::{desk::DeskError, store::StoreError};
 /// The kinds of thing that a request can name and the store can lack.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Resource {
+    /// An access grant.
+    AccessGrant,
+    /// An access method.
+    AccessMethod,
     /// A credential.
     AcsCredential,
     /// An encoder.
@@ -29,6 +33,10 @@ pub enum Resource {
     ActionAttempt,
     /// An event.
     Event,
+    /// A space.
+    Space,
+    /// A user identity.
+    UserIdentity,
     /// A webhook.
     Webhook,
     /// A workspace.
@@ -39,6 +47,8 @@ impl Resource {
     /// The resource as the API names it, also in its ids and error types.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::AccessGrant => "access_grant",
+            Self::AccessMethod => "access_method",
             Self::AcsCredential => "acs_credential",
             Self::AcsEncoder => "acs_encoder",
             Self::AcsEntrance => "acs_entrance",
@@ -46,6 +56,8 @@ impl Resource {
             Self::AcsUser => "acs_user",
             Self::ActionAttempt => "action_attempt",
             Self::Event => "event",
+            Self::Space => "space",
+            Self::UserIdentity => "user_identity",
             Self::Webhook => "webhook",
             Self::Workspace => "workspace",
         }
@@ -124,6 +136,9 @@ pub enum ApiError {
     /// The workspace has no such resource.
     #[error("no {0} with id {1} in this workspace")]
     NotFound(Resource, Uuid),
+    /// The workspace has no such resource with this key of the integrator's.
+    #[error("no {0} with key {1:?} in this workspace")]
+    KeyNotFound(Resource, String),
     /// There is no such path.
     #[error("no such path: {0}")]
     UnknownRoute(String),
@@ -162,7 +177,9 @@ impl ApiError {
                 StatusCode::BAD_REQUEST
             }
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
-            Self::NotFound(..) | Self::UnknownRoute(_) => StatusCode::NOT_FOUND,
+            Self::NotFound(..) | Self::KeyNotFound(..) | Self::UnknownRoute(_) => {
+                StatusCode::NOT_FOUND
+            }
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::HostNotAllowed(_) => StatusCode::MISDIRECTED_REQUEST,
@@ -176,7 +193,9 @@ impl ApiError {
             Self::Validation(_) | Self::InvalidInput(_) => "invalid_input",
             Self::InvalidContentType => "invalid_content_type",
             Self::Unauthorized(_) => "unauthorized",
-            Self::NotFound(resource, _) => return format!("{resource}_not_found"),
+            Self::NotFound(resource, _) | Self::KeyNotFound(resource, _) => {
+                return format!("{resource}_not_found");
+            }
             Self::UnknownRoute(_) => "route_not_found",
             Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::PayloadTooLarge => "payload_too_large",
@@ -191,6 +210,7 @@ impl ApiError {
     fn data(&self) -> Option<Value> {
         match self {
             Self::NotFound(resource, id) => Some(json!({ format!("{resource}_id"): id })),
+            Self::KeyNotFound(resource, key) => Some(json!({ format!("{resource}_key"): key })),
             Self::Unauthorized(_)
             | Self::Validation(_)
             | Self::InvalidInput(_)
@@ -215,6 +235,7 @@ impl ApiError {
             | Self::InvalidContentType
             | Self::PayloadTooLarge
             | Self::NotFound(..)
+            | Self::KeyNotFound(..)
             | Self::UnknownRoute(_)
             | Self::MethodNotAllowed(_)
             | Self::Unavailable

@@ -13,6 +13,20 @@ use crate::{
 /// How many events are listed unless the request says otherwise.
 const DEFAULT_LIMIT: u32 = 500;
 
+/// What the API lets events be filtered by and this service has none of. Ignored, they would list too much.
+const UNKNOWN: &[&str] = &[
+    "access_code_id",
+    "access_code_ids",
+    "acs_access_group_id",
+    "connect_webview_id",
+    "customer_key",
+    "device_id",
+    "device_ids",
+    "space_id",
+    "space_ids",
+    "user_identity_id",
+];
+
 pub(super) fn routes() -> Router<AppState> {
     Router::new()
         .route("/events/get", read(get))
@@ -47,6 +61,11 @@ fn read_filter(reader: &mut Reader<'_>) -> Result<EventFilter, Invalid> {
     let event_types = reader.optional_texts("event_types");
     let event_ids = reader.optional_ids("event_ids");
     let system_ids = reader.optional_ids("acs_system_ids");
+    let grant_ids = reader.optional_ids("access_grant_ids");
+    let method_ids = reader.optional_ids("access_method_ids");
+    for name in UNKNOWN {
+        reader.refuse(name, "this service has no events of such a resource");
+    }
     let subject = read_subject(reader);
     let offset = reader.optional_number("unstable_offset");
     let limit = reader.limit(DEFAULT_LIMIT);
@@ -60,6 +79,8 @@ fn read_filter(reader: &mut Reader<'_>) -> Result<EventFilter, Invalid> {
         },
         event_ids: event_ids?,
         acs_system_ids: system_ids?,
+        access_grant_ids: grant_ids?,
+        access_method_ids: method_ids?,
         subject: subject?,
         offset: offset?.unwrap_or_default(),
         limit: limit?,
@@ -72,12 +93,18 @@ fn read_subject(reader: &mut Reader<'_>) -> Result<EventSubject, Invalid> {
     let credential = reader.optional_id("acs_credential_id");
     let encoder = reader.optional_id("acs_encoder_id");
     let user = reader.optional_id("acs_user_id");
+    let entrance = reader.optional_id("acs_entrance_id");
+    let grant = reader.optional_id("access_grant_id");
+    let method = reader.optional_id("access_method_id");
     Ok(EventSubject {
         acs_system_id: system?,
         connected_account_id: account?,
         acs_credential_id: credential?,
         acs_encoder_id: encoder?,
         acs_user_id: user?,
+        acs_entrance_id: entrance?,
+        access_grant_id: grant?,
+        access_method_id: method?,
     })
 }
 
@@ -120,10 +147,23 @@ pub fn event_json(event: &EventRow) -> Value {
         ("acs_credential_id", subject.acs_credential_id),
         ("acs_encoder_id", subject.acs_encoder_id),
         ("acs_user_id", subject.acs_user_id),
+        ("acs_entrance_id", subject.acs_entrance_id),
+        ("access_method_id", subject.access_method_id),
+        // An event of an access method lists its grants among its details.
+        (
+            "access_grant_id",
+            subject
+                .access_grant_id
+                .filter(|_| subject.access_method_id.is_none()),
+        ),
     ] {
         if let Some(id) = id {
             put(key, json!(id));
         }
+    }
+    let details = event.details.as_ref().and_then(Value::as_object);
+    for (key, value) in details.into_iter().flatten() {
+        put(key, value.clone());
     }
     Value::Object(json)
 }

@@ -3,8 +3,11 @@
 //! Reads are taken as GET with a query or as POST with a JSON body, changes as POST or as the verb that names them;
 //! `read`, `act`, `change`, `replace` and `remove` say which. Every answer is JSON and carries a request id.
 
+mod access_grants;
+mod access_methods;
 mod action_attempts;
 mod auth;
+mod batch;
 mod credentials;
 mod encoders;
 mod entrances;
@@ -17,11 +20,15 @@ mod page;
 mod params;
 mod reader;
 mod reply;
+mod spaces;
 mod systems;
+mod user_identities;
 mod users;
 mod webhooks;
+mod withdrawn;
 mod workspaces;
 
+pub use access_methods::access_method_json;
 pub use auth::Caller;
 pub use credentials::credential_json;
 pub use error::{ApiError, Resource, ValidationErrors};
@@ -53,8 +60,12 @@ pub fn router(state: AppState) -> Router {
         .merge(entrances::routes())
         .merge(action_attempts::routes())
         .merge(agents::routes())
+        .merge(user_identities::routes())
+        .merge(spaces::routes())
         .merge(users::routes())
         .merge(credentials::routes())
+        .merge(access_grants::routes())
+        .merge(access_methods::routes())
         .merge(events::routes())
         .merge(webhooks::routes())
         .merge(workspaces::routes())
@@ -93,7 +104,7 @@ where
     routing::patch(handler.clone()).post(handler)
 }
 
-/// A path that replaces a part of a resource: PUT or POST.
+/// A path that replaces a part of a resource or adds to it: PUT or POST.
 fn replace<H, T>(handler: H) -> MethodRouter<AppState>
 where
     H: Handler<T, AppState>,
@@ -115,5 +126,7 @@ where
 pub(crate) mod bench;
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod isolation;
 #[cfg(test)]
 mod tests;

@@ -169,6 +169,92 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// An e-mail address that may be absent: something on both sides of one `@`.
+    pub fn optional_email(&mut self, name: &str) -> Result<Option<String>, Invalid> {
+        let Some(address) = self.optional_text(name)? else {
+            return Ok(None);
+        };
+        let fits = address.split_once('@').is_some_and(|(local, domain)| {
+            !local.is_empty() && !domain.is_empty() && !domain.contains('@')
+        });
+        if fits && !address.contains(char::is_whitespace) {
+            Ok(Some(address))
+        } else {
+            Err(self.wrong(name, "Invalid email"))
+        }
+    }
+
+    /// A text of at least one character that may be absent.
+    pub fn optional_filled_text(&mut self, name: &str) -> Result<Option<String>, Invalid> {
+        match self.optional_text(name)? {
+            Some(text) if text.trim().is_empty() => {
+                Err(self.wrong(name, "String must contain at least 1 character(s)"))
+            }
+            text => Ok(text),
+        }
+    }
+
+    /// Yes or no, if it is given.
+    pub fn optional_flag(&mut self, name: &str) -> Result<Option<bool>, Invalid> {
+        match self.raw(name) {
+            None | Some((Value::Null, _)) => Ok(None),
+            Some((Value::Bool(flag), _)) => Ok(Some(*flag)),
+            Some((Value::String(text), true)) if text.is_empty() => Ok(None),
+            Some((Value::String(text), true)) if text == "true" || text == "false" => {
+                Ok(Some(text == "true"))
+            }
+            Some((other, _)) => Err(self.unexpected(name, "boolean", other)),
+        }
+    }
+
+    /// How many objects a required list has. Their fields are read as `name.0.field`.
+    pub fn objects(&mut self, name: &str) -> Result<usize, Invalid> {
+        let values = match self.raw(name) {
+            None | Some((Value::Null, _)) => return Err(self.wrong(name, "Required")),
+            Some((Value::Array(values), _)) => values,
+            Some((other, _)) => return Err(self.unexpected(name, "array", other)),
+        };
+        if values.len() > MAX_LIST {
+            let message = format!("Array must contain at most {MAX_LIST} element(s)");
+            return Err(self.wrong(name, message));
+        }
+        let mut all_objects = true;
+        for (index, value) in values
+            .iter()
+            .enumerate()
+            .filter(|(_, value)| !value.is_object())
+        {
+            self.unexpected(&format!("{name}.{index}"), "object", value);
+            all_objects = false;
+        }
+        all_objects.then_some(values.len()).ok_or(Invalid)
+    }
+
+    /// A list of `choices` that may be absent.
+    pub fn optional_choices(
+        &mut self,
+        name: &str,
+        choices: &[&'static str],
+    ) -> Result<Option<Vec<&'static str>>, Invalid> {
+        let Some(texts) = self.optional_texts(name)? else {
+            return Ok(None);
+        };
+        let mut chosen = Vec::with_capacity(texts.len());
+        for (index, text) in texts.iter().enumerate() {
+            match choices.iter().find(|choice| *choice == text) {
+                Some(choice) => chosen.push(*choice),
+                None => {
+                    self.wrong(&format!("{name}.{index}"), expected_of(choices));
+                }
+            }
+        }
+        if chosen.len() == texts.len() {
+            Ok(Some(chosen))
+        } else {
+            Err(Invalid)
+        }
+    }
+
     /// A required text that must be one of `choices`.
     pub fn choice(
         &mut self,
@@ -179,11 +265,7 @@ impl<'a> Reader<'a> {
         let text = self.required(name, text)?;
         match choices.iter().find(|choice| **choice == text) {
             Some(choice) => Ok(choice),
-            None => {
-                let expected: Vec<_> = choices.iter().map(|c| format!("'{c}'")).collect();
-                let expected = expected.join(" | ");
-                Err(self.wrong(name, format!("Invalid enum value. Expected {expected}")))
-            }
+            None => Err(self.wrong(name, expected_of(choices))),
         }
     }
 
@@ -237,6 +319,55 @@ impl<'a> Reader<'a> {
         !matches!(self.value(name), None | Some(Value::Null))
     }
 
+    /// An object of texts and nulls that may be absent.
+    pub fn optional_texts_by_name(
+        &mut self,
+        name: &str,
+    ) -> Result<Option<Map<String, Value>>, Invalid> {
+        let fields = match self.raw(name) {
+            None | Some((Value::Null, _)) => return Ok(None),
+            Some((Value::Object(fields), _)) => fields,
+            Some((other, _)) => return Err(self.unexpected(name, "object", other)),
+        };
+        if fields.len() > MAX_LIST {
+            let message = format!("Object must contain at most {MAX_LIST} field(s)");
+            return Err(self.wrong(name, message));
+        }
+        for (field, value) in fields {
+            let path = format!("{name}.{field}");
+            match value {
+                Value::Null => {}
+                Value::String(text) if text.chars().count() <= MAX_TEXT => {}
+                Value::String(_) => {
+                    let message = format!("String must contain at most {MAX_TEXT} character(s)");
+                    return Err(self.wrong(&path, message));
+                }
+                Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                    return Err(self.unexpected(&path, "string", value));
+                }
+            }
+        }
+        Ok(Some(fields.clone()))
+    }
+
+    /// Whether the request gives this field as null, which in a query is the empty text.
+    pub fn is_null(&self, name: &str) -> bool {
+        match self.raw(name) {
+            Some((Value::Null, _)) => true,
+            Some((Value::String(text), true)) => text.is_empty(),
+            Some(_) | None => false,
+        }
+    }
+
+    /// Refuses a list with anything in it; the empty list, which some clients always send, asks for nothing.
+    pub fn refuse_list(&mut self, name: &str, message: &str) {
+        if let Ok(Some(values)) = self.optional_texts(name)
+            && !values.is_empty()
+        {
+            self.wrong(name, message);
+        }
+    }
+
     /// Refuses a field that the API has but this service cannot act on.
     pub fn refuse(&mut self, name: &str, message: &str) {
         if self.is_given(name) {
@@ -288,11 +419,23 @@ impl<'a> Reader<'a> {
     }
 }
 
+fn expected_of(choices: &[&str]) -> String {
+    let expected: Vec<_> = choices.iter().map(|c| format!("'{c}'")).collect();
+    format!("Invalid enum value. Expected {}", expected.join(" | "))
+}
+
 fn lookup<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     let mut segments = name.split('.');
     let mut value = fields.get(segments.next()?)?;
     for segment in segments {
-        value = value.get(segment)?;
+        value = match value {
+            Value::Array(values) => values.get(segment.parse::<usize>().ok()?)?,
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Object(_) => value.get(segment)?,
+        };
     }
     Some(value)
 }
@@ -323,97 +466,4 @@ fn whole(number: f64) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn fields(value: Value) -> Map<String, Value> {
-        value.as_object().unwrap().clone()
-    }
-
-    #[test]
-    fn all_errors_are_told_at_once() {
-        let body = fields(json!({"a": 1, "ids": ["x", 2], "t": "tomorrow", "limit": 0}));
-        let query = Map::new();
-        let mut reader = Reader::new(&body, &query);
-        assert!(reader.id("a").is_err());
-        assert!(reader.id("b").is_err());
-        assert!(reader.optional_ids("ids").is_err());
-        assert!(reader.optional_time("t").is_err());
-        assert!(reader.page(500).is_err());
-        assert_eq!(
-            reader.finish().unwrap_err().to_string(),
-            "a: Expected string, received number; b: Required; ids.1: Expected string, received number; \
-             t: Invalid datetime; limit: Number must be greater than 0"
-        );
-    }
-
-    #[test]
-    fn a_query_gives_numbers_and_single_lists_as_text() {
-        let body = Map::new();
-        let id = "0198a000-0000-7000-8000-000000000001";
-        let query = fields(json!({"limit": "5", "ids": id, "none": "", "page_cursor": ""}));
-        let mut reader = Reader::new(&body, &query);
-        assert_eq!(
-            reader.page(500),
-            Ok(PageRequest {
-                after: None,
-                limit: 5
-            })
-        );
-        assert_eq!(
-            reader.optional_ids("ids"),
-            Ok(Some(vec![Uuid::try_parse(id).unwrap()]))
-        );
-        assert_eq!(reader.optional_ids("none"), Ok(Some(vec![])));
-        assert_eq!(reader.optional_text("none"), Ok(None));
-        reader.finish().unwrap();
-    }
-
-    #[test]
-    fn a_body_does_not() {
-        let body = fields(json!({"limit": "5", "ids": "x"}));
-        let query = Map::new();
-        let mut reader = Reader::new(&body, &query);
-        assert!(reader.page(500).is_err());
-        assert!(reader.optional_ids("ids").is_err());
-    }
-
-    #[test]
-    fn times_need_an_offset_or_are_dates() {
-        assert_eq!(
-            parse_time("2026-11-21T10:00:00.1239Z").unwrap().to_string(),
-            "2026-11-21T10:00:00.123Z"
-        );
-        assert_eq!(
-            parse_time("2026-11-21").unwrap().to_string(),
-            "2026-11-21T00:00:00Z"
-        );
-        for text in [
-            "",
-            "2026-11-21T10:00:00",
-            "10:00",
-            "yesterday",
-            "1700000000",
-        ] {
-            assert_eq!(parse_time(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn other_spellings_of_a_uuid_are_no_ids() {
-        assert!(parse_id("0198a000-0000-7000-8000-000000000001").is_some());
-        assert!(parse_id("0198a000000070008000000000000001").is_none());
-        assert!(parse_id("{0198a000-0000-7000-8000-000000000001}").is_none());
-        assert!(parse_id("../../etc/passwd").is_none());
-    }
-
-    #[test]
-    fn only_whole_numbers_are_taken() {
-        assert_eq!(whole(7.0), Some(7));
-        for number in [7.5, -1.0, 5e9, f64::NAN, f64::INFINITY] {
-            assert_eq!(whole(number), None, "{number}");
-        }
-    }
-}
+mod tests;

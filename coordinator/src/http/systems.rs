@@ -2,11 +2,13 @@
 
 use axum::{Router, extract::State};
 use serde_json::{Value, json};
+use sqlx::SqliteConnection;
+use uuid::Uuid;
 
 use super::{Answer, ApiError, Caller, Params, Reply, Resource, read, time_json};
 use crate::{
     state::AppState,
-    store::systems::{self, CountedSystem, SystemFilter},
+    store::systems::{self, CountedSystem, SystemFilter, SystemKind},
 };
 
 pub(super) fn routes() -> Router<AppState> {
@@ -19,11 +21,8 @@ async fn get(State(state): State<AppState>, caller: Caller, params: Params) -> A
     let mut reader = params.reader();
     let id = reader.id("acs_system_id");
     reader.finish()?;
-    let id = id?;
     let mut conn = state.store.read().await?;
-    let system = systems::find(&mut conn, caller.workspace_id, id)
-        .await?
-        .ok_or(ApiError::NotFound(Resource::AcsSystem, id))?;
+    let system = find(&mut conn, &caller, id?).await?;
     Ok(Reply::of("acs_system", system_json(&system)))
 }
 
@@ -43,9 +42,21 @@ async fn list(State(state): State<AppState>, caller: Caller, params: Params) -> 
     Ok(Reply::of("acs_systems", systems))
 }
 
-fn system_json(counted: &CountedSystem) -> Value {
+/// The system with this id.
+pub(super) async fn find(
+    conn: &mut SqliteConnection,
+    caller: &Caller,
+    id: Uuid,
+) -> Result<CountedSystem, ApiError> {
+    systems::find(conn, caller.workspace_id, id)
+        .await?
+        .ok_or(ApiError::NotFound(Resource::AcsSystem, id))
+}
+
+/// A system as the API shows it.
+pub(super) fn system_json(counted: &CountedSystem) -> Value {
     let system = &counted.system;
-    json!({
+    let mut json = json!({
         "acs_system_id": system.acs_system_id,
         "workspace_id": system.workspace_id,
         "connected_account_id": system.connected_account_id,
@@ -61,7 +72,15 @@ fn system_json(counted: &CountedSystem) -> Value {
         "image_alt_text": "",
         "errors": [],
         "warnings": [],
-    })
+    });
+    match system.kind {
+        SystemKind::Embedded => {}
+        SystemKind::Brivo => {
+            json["external_type"] = json!("brivo_account");
+            json["external_type_display_name"] = json!("Brivo account");
+        }
+    }
+    json
 }
 
 #[cfg(test)]

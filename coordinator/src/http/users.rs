@@ -2,16 +2,17 @@
 
 use axum::{Router, extract::State};
 use serde_json::{Value, json};
+use sqlx::SqliteConnection;
+use uuid::Uuid;
 
 use super::{
-    Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, act, page_json, read,
-    time_json,
+    Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, act, change, page_json,
+    read, remove, time_json, user_identities, withdrawn,
 };
 use crate::{
     state::AppState,
     store::{
-        events::{self, EventSubject, EventType},
-        systems,
+        systems::{self, SystemRow},
         users::{self, UserDetails, UserFilter, UserRow},
     },
 };
@@ -19,82 +20,194 @@ use crate::{
 /// How many users a page has unless the request says otherwise.
 const DEFAULT_LIMIT: u32 = 500;
 
-const NO_IDENTITIES: &str = "user identities are not offered by this service yet: use acs_user_id";
-
 pub(super) fn routes() -> Router<AppState> {
     Router::new()
         .route("/acs/users/create", act(create))
         .route("/acs/users/get", read(get))
         .route("/acs/users/list", read(list))
+        .route("/acs/users/update", change(update))
+        .route("/acs/users/delete", remove(delete))
+}
+
+/// How a request names a user: by its own id, or as the user of a person, within a system if that is told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NamedUser {
+    acs_user_id: Option<Uuid>,
+    user_identity_id: Option<Uuid>,
+    /// The system that the request names besides.
+    pub(super) acs_system_id: Option<Uuid>,
+}
+
+impl NamedUser {
+    /// The same user, but of this system where the request names none.
+    pub(super) fn within(self, acs_system_id: Uuid) -> Self {
+        Self {
+            acs_system_id: self.acs_system_id.or(Some(acs_system_id)),
+            ..self
+        }
+    }
+}
+
+/// Reads which user is meant. Exactly one of `acs_user_id` and `user_identity_id` must be given.
+pub(super) fn read_named(reader: &mut Reader<'_>) -> Result<NamedUser, Invalid> {
+    let acs_user_id = reader.optional_id("acs_user_id");
+    let user_identity_id = reader.optional_id("user_identity_id");
+    let acs_system_id = reader.optional_id("acs_system_id");
+    let named = NamedUser {
+        acs_user_id: acs_user_id?,
+        user_identity_id: user_identity_id?,
+        acs_system_id: acs_system_id?,
+    };
+    match (named.acs_user_id, named.user_identity_id) {
+        (Some(_), Some(_)) => Err(reader.wrong(
+            "user_identity_id",
+            "give acs_user_id or user_identity_id, not both",
+        )),
+        (None, None) => Err(reader.wrong("acs_user_id", "Required, or user_identity_id")),
+        (Some(_), None) | (None, Some(_)) => Ok(named),
+    }
+}
+
+/// The user that a request names.
+pub(super) async fn find_named(
+    conn: &mut SqliteConnection,
+    caller: &Caller,
+    named: NamedUser,
+) -> Result<UserRow, ApiError> {
+    if let Some(id) = named.acs_user_id {
+        return users::find(conn, caller.workspace_id, id)
+            .await?
+            .filter(|user| {
+                named
+                    .acs_system_id
+                    .is_none_or(|id| id == user.acs_system_id)
+            })
+            .ok_or(ApiError::NotFound(Resource::AcsUser, id));
+    }
+    let person = named.user_identity_id.unwrap_or_default();
+    user_identities::find(conn, caller, person).await?;
+    let filter = UserFilter {
+        acs_system_id: named.acs_system_id,
+        user_identity_id: Some(person),
+        ..UserFilter::default()
+    };
+    let mut theirs = users::all(conn, caller.workspace_id, &filter).await?;
+    match (theirs.pop(), theirs.is_empty()) {
+        (Some(user), true) => Ok(user),
+        (Some(_), false) => Err(ApiError::field(
+            "acs_system_id",
+            "Required: this person has users in several access systems",
+        )),
+        (None, _) => Err(ApiError::InvalidInput(
+            "this person has no user in the access system: make one with /acs/users/create"
+                .to_owned(),
+        )),
+    }
+}
+
+/// The user that a request names in a system; a person without one there gets one.
+pub(super) async fn find_or_make(
+    state: &AppState,
+    conn: &mut SqliteConnection,
+    caller: &Caller,
+    named: NamedUser,
+    system: &SystemRow,
+) -> Result<UserRow, ApiError> {
+    let user = match named.user_identity_id {
+        Some(person) => {
+            let person = user_identities::find(conn, caller, person).await?;
+            users::of_identity(conn, system, &person, state.clock.utc()).await?
+        }
+        None => {
+            let anywhere = NamedUser {
+                acs_system_id: None,
+                ..named
+            };
+            find_named(conn, caller, anywhere).await?
+        }
+    };
+    if user.acs_system_id == system.acs_system_id {
+        Ok(user)
+    } else {
+        Err(ApiError::field(
+            "acs_user_id",
+            "the acs_user belongs to another access system",
+        ))
+    }
 }
 
 async fn create(State(state): State<AppState>, caller: Caller, params: Params) -> Answer {
     let mut reader = params.reader();
     let system_id = reader.id("acs_system_id");
+    let full_name = reader.text("full_name");
     let details = read_details(&mut reader);
-    reader.refuse("user_identity_id", NO_IDENTITIES);
-    refuse_groups(&mut reader);
+    let person = reader.optional_id("user_identity_id");
+    reader.refuse_list(
+        "acs_access_group_ids",
+        "access groups are not offered by this service",
+    );
     reader.finish()?;
-    let (system_id, details) = (system_id?, details?);
+    let details = UserDetails {
+        full_name: full_name?,
+        ..details?
+    };
 
     let now = state.clock.utc();
     let mut conn = state.store.write().await?;
-    let system = systems::find(&mut conn, caller.workspace_id, system_id)
-        .await?
-        .ok_or(ApiError::NotFound(Resource::AcsSystem, system_id))?
-        .system;
-    let user = users::create(&mut conn, &system, details, now).await?;
-    let subject = EventSubject {
-        acs_system_id: Some(user.acs_system_id),
-        connected_account_id: Some(user.connected_account_id),
-        acs_user_id: Some(user.acs_user_id),
-        ..EventSubject::default()
+    let system = find_system(&mut conn, &caller, system_id?).await?;
+    let person = match person? {
+        None => None,
+        Some(id) => Some(user_identities::find(&mut conn, &caller, id).await?),
     };
-    let created = EventType::AcsUserCreated;
-    events::record(&mut conn, user.workspace_id, created, subject, now, now).await?;
+    if let Some(person) = &person
+        && let Some(user) = users::linked_to(&mut conn, &system, person.user_identity_id).await?
+    {
+        return Err(ApiError::field(
+            "user_identity_id",
+            format!(
+                "this person has the acs_user {} in the access system already",
+                user.acs_user_id
+            ),
+        ));
+    }
+    let user = users::create(&mut conn, &system, details, person.as_ref(), now).await?;
     conn.commit().await?;
     Ok(Reply::of("acs_user", user_json(&user)))
 }
 
 async fn get(State(state): State<AppState>, caller: Caller, params: Params) -> Answer {
     let mut reader = params.reader();
-    reader.refuse("user_identity_id", NO_IDENTITIES);
-    let id = reader.id("acs_user_id");
-    let system = reader.optional_id("acs_system_id");
+    let named = read_named(&mut reader);
     reader.finish()?;
-    let (id, system) = (id?, system?);
     let mut conn = state.store.read().await?;
-    let user = users::find(&mut conn, caller.workspace_id, id)
-        .await?
-        .filter(|user| system.is_none_or(|system| system == user.acs_system_id))
-        .ok_or(ApiError::NotFound(Resource::AcsUser, id))?;
+    let user = find_named(&mut conn, &caller, named?).await?;
     Ok(Reply::of("acs_user", user_json(&user)))
 }
 
 async fn list(State(state): State<AppState>, caller: Caller, params: Params) -> Answer {
     let mut reader = params.reader();
     let system = reader.optional_id("acs_system_id");
+    let person = reader.optional_id("user_identity_id");
+    let email = reader.optional_text("user_identity_email_address");
+    let phone = reader.optional_text("user_identity_phone_number");
     let before = reader.optional_time("created_before");
     let search = reader.optional_text("search");
     let page = reader.page(DEFAULT_LIMIT);
-    for name in [
-        "user_identity_id",
-        "user_identity_email_address",
-        "user_identity_phone_number",
-    ] {
-        reader.refuse(name, NO_IDENTITIES);
-    }
     reader.finish()?;
     let filter = UserFilter {
         acs_system_id: system?,
+        user_identity_id: person?,
+        identity_email_address: email?,
+        identity_phone_number: phone?,
         created_before: before?,
         search: search?,
     };
     let mut conn = state.store.read().await?;
     if let Some(id) = filter.acs_system_id {
-        systems::find(&mut conn, caller.workspace_id, id)
-            .await?
-            .ok_or(ApiError::NotFound(Resource::AcsSystem, id))?;
+        find_system(&mut conn, &caller, id).await?;
+    }
+    if let Some(id) = filter.user_identity_id {
+        user_identities::find(&mut conn, &caller, id).await?;
     }
     let found = users::list(&mut conn, caller.workspace_id, &filter, page?).await?;
     Ok(page_json(
@@ -106,11 +219,68 @@ async fn list(State(state): State<AppState>, caller: Caller, params: Params) -> 
     ))
 }
 
+async fn update(State(state): State<AppState>, caller: Caller, params: Params) -> Answer {
+    let mut reader = params.reader();
+    let named = read_named(&mut reader);
+    let full_name = reader.optional_filled_text("full_name");
+    let details = read_details(&mut reader);
+    let has_schedule = reader.is_given("access_schedule");
+    let no_schedule = reader.is_null("access_schedule");
+    reader.refuse(
+        "hid_acs_system_id",
+        "HID systems are not offered by this service",
+    );
+    reader.finish()?;
+    let (full_name, wanted) = (full_name?, details?);
+
+    let now = state.clock.utc();
+    let mut conn = state.store.write().await?;
+    let user = find_named(&mut conn, &caller, named?).await?;
+    let mut details = user.details;
+    details.full_name = full_name.unwrap_or(details.full_name);
+    details.email_address = wanted.email_address.or(details.email_address);
+    details.phone_number = wanted.phone_number.or(details.phone_number);
+    if has_schedule {
+        details.access_starts_at = wanted.access_starts_at.or(Some(now));
+        details.access_ends_at = wanted.access_ends_at;
+    } else if no_schedule {
+        details.access_starts_at = None;
+        details.access_ends_at = None;
+    }
+    users::update(&mut conn, user.acs_user_id, &details).await?;
+    conn.commit().await?;
+    Ok(Reply::done())
+}
+
+async fn delete(State(state): State<AppState>, caller: Caller, params: Params) -> Answer {
+    let mut reader = params.reader();
+    let named = read_named(&mut reader);
+    reader.finish()?;
+    let now = state.clock.utc();
+    let mut conn = state.store.write().await?;
+    let user = find_named(&mut conn, &caller, named?).await?;
+    let deleted = users::delete(&mut conn, &user, now).await?;
+    withdrawn::note(&mut conn, &caller, user.acs_system_id, &deleted, now).await?;
+    conn.commit().await?;
+    withdrawn::tell(&state, &deleted).await?;
+    Ok(Reply::done())
+}
+
+async fn find_system(
+    conn: &mut SqliteConnection,
+    caller: &Caller,
+    id: Uuid,
+) -> Result<SystemRow, ApiError> {
+    let found = systems::find(conn, caller.workspace_id, id).await?;
+    let found = found.ok_or(ApiError::NotFound(Resource::AcsSystem, id))?;
+    Ok(found.system)
+}
+
+/// Everything but the name.
 fn read_details(reader: &mut Reader<'_>) -> Result<UserDetails, Invalid> {
-    let full_name = reader.text("full_name");
-    let email_address = read_email(reader, "email_address");
-    let old_email = read_email(reader, "email");
-    let phone_number = reader.optional_text("phone_number");
+    let email_address = reader.optional_email("email_address");
+    let old_email = reader.optional_email("email");
+    let phone_number = reader.optional_filled_text("phone_number");
     let starts_at = reader.optional_time("access_schedule.starts_at");
     let ends_at = reader.optional_time("access_schedule.ends_at");
     let (starts_at, ends_at) = (starts_at?, ends_at?);
@@ -120,37 +290,12 @@ fn read_details(reader: &mut Reader<'_>) -> Result<UserDetails, Invalid> {
         return Err(reader.wrong("access_schedule.ends_at", "must be after starts_at"));
     }
     Ok(UserDetails {
-        full_name: full_name?,
+        full_name: String::new(),
         email_address: email_address?.or(old_email?),
         phone_number: phone_number?,
         access_starts_at: starts_at,
         access_ends_at: ends_at,
     })
-}
-
-/// Access groups; the empty list, which some clients always send, asks for nothing.
-fn refuse_groups(reader: &mut Reader<'_>) {
-    const NAME: &str = "acs_access_group_ids";
-    if let Ok(Some(groups)) = reader.optional_ids(NAME)
-        && !groups.is_empty()
-    {
-        reader.wrong(NAME, "access groups are not offered by this service");
-    }
-}
-
-/// An e-mail address, if it is given: something on both sides of one `@`.
-fn read_email(reader: &mut Reader<'_>, name: &str) -> Result<Option<String>, Invalid> {
-    let Some(address) = reader.optional_text(name)? else {
-        return Ok(None);
-    };
-    let fits = address.split_once('@').is_some_and(|(local, domain)| {
-        !local.is_empty() && !domain.is_empty() && !domain.contains('@')
-    });
-    if fits && !address.contains(char::is_whitespace) {
-        Ok(Some(address))
-    } else {
-        Err(reader.wrong(name, "Invalid email"))
-    }
 }
 
 fn user_json(user: &UserRow) -> Value {
@@ -177,6 +322,12 @@ fn user_json(user: &UserRow) -> Value {
     if let Some(number) = &details.phone_number {
         json["phone_number"] = json!(number);
     }
+    if let Some(person) = &user.identity {
+        json["user_identity_id"] = json!(person.user_identity_id);
+        json["user_identity_full_name"] = json!(person.full_name);
+        json["user_identity_email_address"] = json!(person.email_address);
+        json["user_identity_phone_number"] = json!(person.phone_number);
+    }
     if details.access_starts_at.is_some() || details.access_ends_at.is_some() {
         json["access_schedule"] = json!({
             "starts_at": time_json(details.access_starts_at.unwrap_or(user.created_at)),
@@ -187,121 +338,4 @@ fn user_json(user: &UserRow) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::http::bench::Bench;
-
-    #[tokio::test]
-    async fn a_user_has_what_it_was_made_with() {
-        let bench = Bench::start().await;
-        let body = json!({
-            "acs_system_id": bench.system,
-            "full_name": "Jane Doe",
-            "email_address": "jane@example.com",
-            "phone_number": "+15555550100",
-            "access_schedule": {"starts_at": "2026-12-01T15:00:00Z", "ends_at": null},
-            "acs_access_group_ids": [],
-            "favourite_colour": "unknown fields are ignored",
-        });
-        let made = bench.post("/acs/users/create", body).await;
-        let made = made.ok("acs_user");
-        assert_eq!(made["email_address"], json!("jane@example.com"));
-        assert_eq!(
-            made["access_schedule"],
-            json!({"starts_at": "2026-12-01T15:00:00.000Z", "ends_at": null})
-        );
-        let id = made["acs_user_id"].as_str().unwrap();
-        let got = bench
-            .get(&format!("/acs/users/get?acs_user_id={id}&_strict=true"))
-            .await;
-        assert_eq!(got.ok("acs_user"), made);
-        let system = bench
-            .get(&format!("/acs/systems/get?acs_system_id={}", bench.system))
-            .await;
-        assert_eq!(system.ok("acs_system")["acs_user_count"], json!(1));
-        let events = bench.get("/events/list?since=2020-01-01").await;
-        assert_eq!(
-            events.ok("events")[0]["event_type"],
-            json!("acs_user.created")
-        );
-    }
-
-    #[tokio::test]
-    async fn what_is_wrong_with_a_user_is_named() {
-        let bench = Bench::start().await;
-        let system = bench.system;
-        for (extra, path, expected) in [
-            (json!({"full_name": null}), "/full_name", "Required"),
-            (
-                json!({"full_name": " "}),
-                "/full_name",
-                "String must contain at least 1 character(s)",
-            ),
-            (
-                json!({"full_name": "x".repeat(1001)}),
-                "/full_name",
-                "String must contain at most 1000 character(s)",
-            ),
-            (
-                json!({"email_address": "jane"}),
-                "/email_address",
-                "Invalid email",
-            ),
-            (json!({"email": "a@b@c"}), "/email", "Invalid email"),
-            (
-                json!({"access_schedule": {"starts_at": "2026-12-02T00:00:00Z", "ends_at": "2026-12-01T00:00:00Z"}}),
-                "/access_schedule/ends_at",
-                "must be after starts_at",
-            ),
-            (
-                json!({"user_identity_id": bench.workspace}),
-                "/user_identity_id",
-                NO_IDENTITIES,
-            ),
-            (
-                json!({"acs_access_group_ids": [bench.workspace]}),
-                "/acs_access_group_ids",
-                "access groups are not offered by this service",
-            ),
-        ] {
-            let mut body = json!({"acs_system_id": system, "full_name": "Jane Doe"});
-            for (name, value) in extra.as_object().unwrap() {
-                body[name] = value.clone();
-            }
-            let answer = bench.post("/acs/users/create", body).await;
-            assert_eq!(answer.error(), (400, "invalid_input"), "{extra}");
-            let tree = &answer.body["error"]["validation_errors"];
-            let errors = tree.pointer(&format!("{path}/_errors"));
-            assert_eq!(errors, Some(&json!([expected])), "{extra}");
-        }
-        let none = bench.get("/acs/users/list").await;
-        assert_eq!(*none.ok("acs_users"), json!([]));
-    }
-
-    #[tokio::test]
-    async fn a_user_of_an_unknown_or_foreign_system_is_not_made() {
-        let bench = Bench::start().await;
-        let (theirs, _) = bench.neighbour().await;
-        for system in [theirs, bench.workspace] {
-            let body = json!({"acs_system_id": system, "full_name": "Jane Doe"});
-            let answer = bench.post("/acs/users/create", body).await;
-            assert_eq!(answer.error(), (404, "acs_system_not_found"));
-        }
-    }
-
-    #[tokio::test]
-    async fn a_list_is_searched_and_paged() {
-        let bench = Bench::start().await;
-        for name in ["Anna", "Bert", "Hanna"] {
-            let body = json!({"acs_system_id": bench.system, "full_name": name});
-            bench.post("/acs/users/create", body).await.ok("acs_user");
-        }
-        let found = bench.get("/acs/users/list?search=ANNA&limit=1").await;
-        assert_eq!(found.ok("acs_users")[0]["full_name"], json!("Anna"));
-        let cursor = found.ok("pagination")["next_page_cursor"].clone();
-        let body = json!({"search": "ANNA", "limit": 1, "page_cursor": cursor});
-        let next = bench.post("/acs/users/list", body).await;
-        assert_eq!(next.ok("acs_users")[0]["full_name"], json!("Hanna"));
-        assert_eq!(next.ok("pagination")["has_next_page"], json!(false));
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use sqlx::{Error, Row as _, sqlite::SqliteRow};
+use sqlx::{Error, QueryBuilder, Row as _, Sqlite, sqlite::SqliteRow};
 use uuid::Uuid;
 
 /// An id column.
@@ -110,4 +110,19 @@ pub(super) fn optional_name<T: DeserializeOwned>(
     name.map(|name| serde_json::from_value(Value::String(name)))
         .transpose()
         .map_err(|error| undecodable(column, error))
+}
+
+/// Adds the condition that a column has one of these values; none where no values are given.
+pub(super) fn push_any<T: ToString>(
+    query: &mut QueryBuilder<Sqlite>,
+    column: &'static str,
+    values: Option<&[T]>,
+) {
+    let Some(values) = values else { return };
+    query.push(" AND ").push(column).push(" IN (");
+    let mut list = query.separated(", ");
+    for value in values {
+        list.push_bind(value.to_string());
+    }
+    query.push(")");
 }

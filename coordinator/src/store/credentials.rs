@@ -1,12 +1,19 @@
 //! Credentials: what the access system wants on cards, and which card carries which version of it.
 
-use encoder_protocols::card::Uid;
+mod content;
+mod issue;
+mod registered;
+
+pub use content::{entrance_numbers, set_content, set_ends_at};
+pub use issue::{Issue, on_card, record_doubt, record_issued, record_lost};
+pub use registered::{assign, by_registered_number, register, release};
+
 use jiff::Timestamp;
 use sqlx::{FromRow, QueryBuilder, Row as _, Sqlite, SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use super::{
-    Page, PageRequest, StoreError, columns,
+    Page, PageRequest, StoreError, access_methods, columns,
     entrances::EntranceRow,
     events::{self, EventSubject, EventType},
     users::UserRow,
@@ -24,8 +31,10 @@ pub struct CredentialRow {
     pub acs_system_id: Uuid,
     /// Its system's account.
     pub connected_account_id: Uuid,
-    /// Whose it is.
-    pub acs_user_id: Uuid,
+    /// Whose it is; none while it is unassigned.
+    pub acs_user_id: Option<Uuid>,
+    /// The person behind that user, if it is known.
+    pub user_identity_id: Option<Uuid>,
     /// Its name.
     pub display_name: String,
     /// From when it opens; none for since ever.
@@ -40,6 +49,8 @@ pub struct CredentialRow {
     pub changed_at: Timestamp,
     /// The card that carries it, if one does.
     pub issued: Option<Issued>,
+    /// The number of the registered card that it is; none for one that is encoded.
+    pub registered_number: Option<String>,
     /// When it was deleted.
     pub deleted_at: Option<Timestamp>,
 }
@@ -85,6 +96,19 @@ impl CredentialRow {
         }
     }
 
+    /// Whether it is a registered card that waits for its user.
+    pub fn is_unmanaged(&self) -> bool {
+        self.registered_number.is_some() && self.acs_user_id.is_none()
+    }
+
+    /// The number of its card, as far as it has one.
+    pub fn card_number(&self) -> Option<&str> {
+        let issued = self.issued.as_ref();
+        issued
+            .and_then(|issued| issued.card_number.as_deref())
+            .or(self.registered_number.as_deref())
+    }
+
     /// The credential as an event names it.
     pub fn event_subject(&self) -> EventSubject {
         EventSubject {
@@ -105,7 +129,8 @@ impl FromRow<'_, SqliteRow> for CredentialRow {
             workspace_id: columns::id(row, "workspace_id")?,
             acs_system_id: columns::id(row, "acs_system_id")?,
             connected_account_id: columns::id(row, "connected_account_id")?,
-            acs_user_id: columns::id(row, "acs_user_id")?,
+            acs_user_id: columns::optional_id(row, "acs_user_id")?,
+            user_identity_id: columns::optional_id(row, "user_identity_id")?,
             display_name: row.try_get("display_name")?,
             starts_at: columns::optional_time(row, "starts_ms")?,
             ends_at: columns::optional_time(row, "ends_ms")?,
@@ -121,6 +146,7 @@ impl FromRow<'_, SqliteRow> for CredentialRow {
                 }),
                 None => None,
             },
+            registered_number: row.try_get("registered_number")?,
             deleted_at: columns::optional_time(row, "deleted_ms")?,
         })
     }
@@ -133,29 +159,23 @@ pub struct CredentialFilter {
     pub acs_system_id: Option<Uuid>,
     /// Only credentials of this user.
     pub acs_user_id: Option<Uuid>,
+    /// Only credentials of this person.
+    pub user_identity_id: Option<Uuid>,
+    /// Only these.
+    pub acs_credential_ids: Option<Vec<Uuid>>,
+    /// Only registered cards that wait for their user, instead of only the others.
+    pub is_unmanaged: bool,
     /// Only credentials made before this time.
     pub created_before: Option<Timestamp>,
     /// Only credentials whose name, card number or id contains this, in any case.
     pub search: Option<String>,
 }
 
-/// What a successful encode put where.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Issue {
-    /// Which credential.
-    pub acs_credential_id: Uuid,
-    /// The content version from which the card's image was made; none where nobody knows.
-    pub version: Option<i64>,
-    /// The card; none where the medium has no UID.
-    pub card_uid: Option<Uid>,
-    /// The number to show for the card.
-    pub card_number: Option<String>,
-    /// When it was written.
-    pub at: Timestamp,
-}
+const SELECT: &str = "SELECT c.*, s.connected_account_id, u.user_identity_id FROM credentials c \
+     JOIN systems s ON s.acs_system_id = c.acs_system_id LEFT JOIN acs_users u ON u.acs_user_id = c.acs_user_id WHERE ";
 
-const SELECT: &str = "SELECT c.*, s.connected_account_id FROM credentials c \
-     JOIN systems s ON s.acs_system_id = c.acs_system_id WHERE ";
+/// From when to when a credential opens; none for ever.
+pub type Validity = (Option<Timestamp>, Option<Timestamp>);
 
 /// Makes a credential of a user for entrances of the user's system; the caller has checked that they are.
 ///
@@ -164,7 +184,7 @@ const SELECT: &str = "SELECT c.*, s.connected_account_id FROM credentials c \
 pub async fn create(
     conn: &mut SqliteConnection,
     user: &UserRow,
-    validity: (Option<Timestamp>, Option<Timestamp>),
+    validity: Validity,
     entrances: &[EntranceRow],
     now: Timestamp,
 ) -> Result<CredentialRow, StoreError> {
@@ -173,7 +193,8 @@ pub async fn create(
         workspace_id: user.workspace_id,
         acs_system_id: user.acs_system_id,
         connected_account_id: user.connected_account_id,
-        acs_user_id: user.acs_user_id,
+        acs_user_id: Some(user.acs_user_id),
+        user_identity_id: user.identity.as_ref().map(|person| person.user_identity_id),
         display_name: format!("Card of {}", user.details.full_name),
         starts_at: validity.0,
         ends_at: validity.1,
@@ -181,16 +202,12 @@ pub async fn create(
         content_version: 1,
         changed_at: now,
         issued: None,
+        registered_number: None,
         deleted_at: None,
     };
     insert(conn, &credential).await?;
-    for entrance in entrances {
-        sqlx::query("INSERT OR IGNORE INTO credential_entrances (acs_credential_id, acs_entrance_id) VALUES (?, ?)")
-            .bind(credential.acs_credential_id.to_string())
-            .bind(entrance.acs_entrance_id.to_string())
-            .execute(&mut *conn)
-            .await?;
-    }
+    let entrances: Vec<_> = entrances.iter().map(|row| row.acs_entrance_id).collect();
+    content::put_entrances(conn, credential.acs_credential_id, &entrances).await?;
     Ok(credential)
 }
 
@@ -246,50 +263,43 @@ pub async fn list(
     Ok(Page::cut(rows, page.limit))
 }
 
-/// The numbers of the entrances that a credential opens, in order: what goes onto its card.
+/// Every credential of a workspace that passes the filter.
 ///
 /// # Errors
 /// [`StoreError::Query`] when the statement fails.
-pub async fn entrance_numbers(
+pub async fn all(
     conn: &mut SqliteConnection,
-    acs_credential_id: Uuid,
-) -> Result<Vec<u16>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT e.number FROM credential_entrances ce JOIN entrances e ON e.acs_entrance_id = ce.acs_entrance_id \
-         WHERE ce.acs_credential_id = ? ORDER BY e.number",
-    )
-    .bind(acs_credential_id.to_string())
-    .fetch_all(conn)
-    .await?;
-    Ok(rows
-        .iter()
-        .map(|row| columns::number(row, "number"))
-        .collect::<Result<_, _>>()?)
+    workspace_id: Uuid,
+    filter: &CredentialFilter,
+) -> Result<Vec<CredentialRow>, StoreError> {
+    let mut query = QueryBuilder::<Sqlite>::new(SELECT);
+    query
+        .push("c.deleted_ms IS NULL AND c.workspace_id = ")
+        .push_bind(workspace_id.to_string());
+    push_filter(&mut query, filter);
+    query.push(" ORDER BY c.acs_credential_id");
+    Ok(query.build_query_as().fetch_all(conn).await?)
 }
 
-/// Changes when a credential ends. The same end again is no change.
+/// Says whose a credential is. What is on its card does not change by that.
 ///
 /// # Errors
 /// [`StoreError::Query`] when the statement fails.
-pub async fn set_ends_at(
+pub async fn set_user(
     conn: &mut SqliteConnection,
     acs_credential_id: Uuid,
-    ends_at: Timestamp,
-    now: Timestamp,
+    acs_user_id: Option<Uuid>,
 ) -> Result<(), StoreError> {
-    sqlx::query(
-        "UPDATE credentials SET ends_ms = ?1, content_version = content_version + 1, changed_ms = ?2 \
-         WHERE acs_credential_id = ?3 AND ends_ms IS NOT ?1",
-    )
-    .bind(ends_at.as_millisecond())
-    .bind(now.as_millisecond())
-    .bind(acs_credential_id.to_string())
-    .execute(conn)
-    .await?;
+    sqlx::query("UPDATE credentials SET acs_user_id = ? WHERE acs_credential_id = ?")
+        .bind(columns::optional_text(acs_user_id))
+        .bind(acs_credential_id.to_string())
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
-/// Deletes a credential and records the event. Its row stays for late outcomes and scanned cards.
+/// Deletes a credential, with the access method that it is for, and records the events. Its row stays for late outcomes
+/// and scanned cards.
 ///
 /// # Errors
 /// [`StoreError::Query`] when a statement fails.
@@ -305,6 +315,7 @@ pub async fn delete(
     .bind(credential.acs_credential_id.to_string())
     .execute(&mut *conn)
     .await?;
+    access_methods::end_of_credential(conn, credential, now).await?;
     events::record(
         conn,
         credential.workspace_id,
@@ -317,197 +328,60 @@ pub async fn delete(
     Ok(())
 }
 
-/// Records that a card carries a credential: on the credential, on the card, and as an event, which is *reissued*
-/// where the card held another credential of the same system, else *issued*. The other credential is then on no card
-/// any more, which is an event too. Returns which; nothing for a credential that the store does not know. A deleted
-/// credential is updated without an event.
+/// Takes a credential away from whoever has it: it is deleted, while a registered card waits for another user then. The
+/// access method that it is for ends. Returns the credential if it was deleted.
 ///
 /// # Errors
 /// [`StoreError::Query`] when a statement fails.
-pub async fn record_issued(
-    conn: &mut SqliteConnection,
-    issue: &Issue,
-    now: Timestamp,
-) -> Result<Option<EventType>, StoreError> {
-    let Some(credential) = by_id(conn, issue.acs_credential_id).await? else {
-        return Ok(None);
-    };
-    let uid = issue.card_uid.as_ref().map(ToString::to_string);
-    sqlx::query(
-        "UPDATE credentials SET issued_version = ?, issued_ms = ?, card_uid = ?, card_number = ? WHERE acs_credential_id = ?",
-    )
-    .bind(issue.version.unwrap_or(UNKNOWN_VERSION))
-    .bind(issue.at.as_millisecond())
-    .bind(&uid)
-    .bind(&issue.card_number)
-    .bind(issue.acs_credential_id.to_string())
-    .execute(&mut *conn)
-    .await?;
-    let earlier = match &uid {
-        Some(uid) => replace_on_card(conn, &credential, uid, issue.at).await?,
-        None => None,
-    };
-    let event_type = match earlier {
-        Some(earlier) if earlier != issue.acs_credential_id => {
-            record_overwritten(conn, earlier, uid.as_deref(), issue.at, now).await?;
-            EventType::AcsCredentialReissued
-        }
-        Some(_) | None => EventType::AcsCredentialIssued,
-    };
-    if credential.deleted_at.is_none() {
-        let subject = credential.event_subject();
-        events::record(
-            conn,
-            credential.workspace_id,
-            event_type,
-            subject,
-            issue.at,
-            now,
-        )
-        .await?;
-    }
-    Ok(Some(event_type))
-}
-
-/// Records that a write to a card was interrupted: whether the credential that it carried is still on it nobody knows, so
-/// that one counts as changed since, and may be encoded onto that card again.
-///
-/// # Errors
-/// [`StoreError::Query`] when the statement fails.
-pub async fn record_doubt(
-    conn: &mut SqliteConnection,
-    acs_system_id: Uuid,
-    uid: &str,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "UPDATE credentials SET issued_version = ?1 WHERE issued_version IS NOT NULL AND card_uid = ?2 \
-         AND acs_credential_id = (SELECT acs_credential_id FROM cards WHERE acs_system_id = ?3 AND uid = ?2)",
-    )
-    .bind(UNKNOWN_VERSION)
-    .bind(uid)
-    .bind(acs_system_id.to_string())
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Records that no card carries a credential any more, which is an event if one did.
-///
-/// # Errors
-/// [`StoreError::Query`] when a statement fails.
-pub async fn record_lost(
-    conn: &mut SqliteConnection,
-    acs_credential_id: Uuid,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM cards WHERE acs_credential_id = ?")
-        .bind(acs_credential_id.to_string())
-        .execute(&mut *conn)
-        .await?;
-    let credential = by_id(conn, acs_credential_id).await?;
-    let Some(issued) = credential.and_then(|credential| credential.issued) else {
-        return Ok(());
-    };
-    record_overwritten(
-        conn,
-        acs_credential_id,
-        issued.card_uid.as_deref(),
-        now,
-        now,
-    )
-    .await
-}
-
-/// The credential that a card of a system was last written with, as far as the store knows.
-///
-/// # Errors
-/// [`StoreError::Query`] when the statement fails.
-pub async fn on_card(
-    conn: &mut SqliteConnection,
-    acs_system_id: Uuid,
-    uid: &str,
-) -> Result<Option<Uuid>, StoreError> {
-    let row =
-        sqlx::query("SELECT acs_credential_id FROM cards WHERE acs_system_id = ? AND uid = ?")
-            .bind(acs_system_id.to_string())
-            .bind(uid)
-            .fetch_optional(conn)
-            .await?;
-    Ok(row
-        .map(|row| columns::id(&row, "acs_credential_id"))
-        .transpose()?)
-}
-
-/// Records that a credential lost its card to another one.
-async fn record_overwritten(
-    conn: &mut SqliteConnection,
-    acs_credential_id: Uuid,
-    uid: Option<&str>,
-    at: Timestamp,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let lost = sqlx::query(
-        "UPDATE credentials SET issued_version = NULL, issued_ms = NULL, card_uid = NULL, card_number = NULL \
-         WHERE acs_credential_id = ? AND card_uid IS ?",
-    )
-    .bind(acs_credential_id.to_string())
-    .bind(uid)
-    .execute(&mut *conn)
-    .await?;
-    let overwritten = by_id(conn, acs_credential_id).await?;
-    if let Some(overwritten) = overwritten.filter(|row| row.deleted_at.is_none())
-        && lost.rows_affected() > 0
-    {
-        let subject = overwritten.event_subject();
-        let event = EventType::AcsCredentialInvalidated;
-        events::record(conn, overwritten.workspace_id, event, subject, at, now).await?;
-    }
-    Ok(())
-}
-
-/// Notes the card's new credential and returns the one it held before.
-async fn replace_on_card(
+pub async fn withdraw(
     conn: &mut SqliteConnection,
     credential: &CredentialRow,
-    uid: &str,
-    at: Timestamp,
+    now: Timestamp,
 ) -> Result<Option<Uuid>, StoreError> {
-    let earlier = on_card(conn, credential.acs_system_id, uid).await?;
-    sqlx::query(
-        "INSERT INTO cards (acs_system_id, uid, acs_credential_id, written_ms) VALUES (?, ?, ?, ?) \
-         ON CONFLICT (acs_system_id, uid) DO UPDATE SET acs_credential_id = excluded.acs_credential_id, \
-         written_ms = excluded.written_ms",
-    )
-    .bind(credential.acs_system_id.to_string())
-    .bind(uid)
-    .bind(credential.acs_credential_id.to_string())
-    .bind(at.as_millisecond())
-    .execute(conn)
-    .await?;
-    Ok(earlier)
+    if credential.registered_number.is_none() {
+        delete(conn, credential, now).await?;
+        return Ok(Some(credential.acs_credential_id));
+    }
+    access_methods::end_of_credential(conn, credential, now).await?;
+    release(conn, credential, now).await?;
+    Ok(None)
 }
 
 async fn insert(conn: &mut SqliteConnection, credential: &CredentialRow) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO credentials (acs_credential_id, workspace_id, acs_system_id, acs_user_id, display_name, starts_ms, \
-         ends_ms, created_ms, content_version, changed_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         ends_ms, created_ms, content_version, changed_ms, registered_number) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(credential.acs_credential_id.to_string())
     .bind(credential.workspace_id.to_string())
     .bind(credential.acs_system_id.to_string())
-    .bind(credential.acs_user_id.to_string())
+    .bind(columns::optional_text(credential.acs_user_id))
     .bind(&credential.display_name)
     .bind(columns::optional_ms(credential.starts_at))
     .bind(columns::optional_ms(credential.ends_at))
     .bind(credential.created_at.as_millisecond())
     .bind(credential.content_version)
     .bind(credential.changed_at.as_millisecond())
+    .bind(&credential.registered_number)
     .execute(conn)
     .await?;
     Ok(())
 }
 
 fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &CredentialFilter) {
+    query.push(if filter.is_unmanaged {
+        " AND c.registered_number IS NOT NULL AND c.acs_user_id IS NULL"
+    } else {
+        " AND (c.registered_number IS NULL OR c.acs_user_id IS NOT NULL)"
+    });
+    let ids = filter.acs_credential_ids.as_deref();
+    columns::push_any(query, "c.acs_credential_id", ids);
+    if let Some(identity) = filter.user_identity_id {
+        query
+            .push(" AND c.acs_user_id IN (SELECT acs_user_id FROM acs_users WHERE deleted_ms IS NULL AND user_identity_id = ")
+            .push_bind(identity.to_string())
+            .push(")");
+    }
     if let Some(system) = filter.acs_system_id {
         query
             .push(" AND c.acs_system_id = ")
@@ -525,7 +399,7 @@ fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &CredentialFilter) {
     }
     if let Some(search) = &filter.search {
         query
-            .push(" AND instr(lower(c.display_name || ' ' || coalesce(c.card_number, '') || ' ' || c.acs_credential_id), ")
+            .push(" AND instr(lower(c.display_name || ' ' || coalesce(c.card_number, c.registered_number, '') || ' ' || c.acs_credential_id), ")
             .push_bind(search.to_ascii_lowercase())
             .push(") > 0");
     }

@@ -97,12 +97,12 @@ pub async fn list(
     query
         .push("s.workspace_id = ")
         .push_bind(workspace_id.to_string());
-    push_any(
+    columns::push_any(
         &mut query,
         "e.acs_system_id",
         filter.acs_system_ids.as_deref(),
     );
-    push_any(
+    columns::push_any(
         &mut query,
         "e.acs_encoder_id",
         filter.acs_encoder_ids.as_deref(),
@@ -212,14 +212,4 @@ const fn scope_text(scope: KeyScope) -> &'static str {
         KeyScope::System => "system",
         KeyScope::Agent => "agent",
     }
-}
-
-fn push_any(query: &mut QueryBuilder<Sqlite>, column: &'static str, ids: Option<&[Uuid]>) {
-    let Some(ids) = ids else { return };
-    query.push(" AND ").push(column).push(" IN (");
-    let mut list = query.separated(", ");
-    for id in ids {
-        list.push_bind(id.to_string());
-    }
-    query.push(")");
 }

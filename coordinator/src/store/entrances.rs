@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sqlx::{FromRow, QueryBuilder, Row as _, Sqlite, SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
 
-use super::{Page, PageRequest, StoreError, columns};
+use super::{Page, PageRequest, StoreError, access_grants, columns};
 use crate::ids;
 
 /// An entrance.
@@ -22,6 +22,8 @@ pub struct EntranceRow {
     pub number: u16,
     /// Its name.
     pub display_name: String,
+    /// The spaces that it belongs to.
+    pub space_ids: Vec<Uuid>,
     /// When it was made.
     pub created_at: Timestamp,
 }
@@ -35,6 +37,7 @@ impl FromRow<'_, SqliteRow> for EntranceRow {
             connected_account_id: columns::id(row, "connected_account_id")?,
             number: columns::number(row, "number")?,
             display_name: row.try_get("display_name")?,
+            space_ids: columns::from_json(row, "space_ids")?,
             created_at: columns::time(row, "created_ms")?,
         })
     }
@@ -49,13 +52,16 @@ pub struct EntranceFilter {
     pub connected_account_id: Option<Uuid>,
     /// Only entrances that this credential opens.
     pub acs_credential_id: Option<Uuid>,
+    /// Only entrances of this space.
+    pub space_id: Option<Uuid>,
     /// Only these.
     pub acs_entrance_ids: Option<Vec<Uuid>>,
     /// Only entrances whose name contains this, in any case.
     pub search: Option<String>,
 }
 
-const SELECT: &str = "SELECT e.*, s.connected_account_id FROM entrances e \
+const SELECT: &str = "SELECT e.*, s.connected_account_id, (SELECT json_group_array(se.space_id) FROM space_entrances se \
+     WHERE se.acs_entrance_id = e.acs_entrance_id) AS space_ids FROM entrances e \
      JOIN systems s ON s.acs_system_id = e.acs_system_id WHERE e.workspace_id = ";
 
 /// Makes an entrance and gives it the system's next number.
@@ -83,6 +89,7 @@ pub async fn create(
         connected_account_id: columns::id(&row, "connected_account_id")?,
         number: columns::number(&row, "number").map_err(|_| StoreError::EntrancesExhausted)?,
         display_name: display_name.to_owned(),
+        space_ids: Vec::new(),
         created_at: now,
     };
     sqlx::query(
@@ -138,6 +145,49 @@ pub async fn list(
     Ok(Page::cut(rows, page.limit))
 }
 
+/// Every entrance that a credential opens.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn of_credential(
+    conn: &mut SqliteConnection,
+    workspace_id: Uuid,
+    acs_credential_id: Uuid,
+) -> Result<Vec<EntranceRow>, StoreError> {
+    let mut query = QueryBuilder::<Sqlite>::new(SELECT);
+    query.push_bind(workspace_id.to_string());
+    let filter = EntranceFilter {
+        acs_credential_id: Some(acs_credential_id),
+        ..EntranceFilter::default()
+    };
+    push_filter(&mut query, &filter);
+    query.push(" ORDER BY e.acs_entrance_id");
+    Ok(query.build_query_as().fetch_all(conn).await?)
+}
+
+/// Every entrance that an access grant opens, by itself or through a space.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn of_grant(
+    conn: &mut SqliteConnection,
+    workspace_id: Uuid,
+    access_grant_id: Uuid,
+) -> Result<Vec<EntranceRow>, StoreError> {
+    let mut query = QueryBuilder::<Sqlite>::new(SELECT);
+    query
+        .push_bind(workspace_id.to_string())
+        .push(" AND e.acs_entrance_id IN (");
+    let (own, through_spaces) = access_grants::ENTRANCE_IDS;
+    query
+        .push(own)
+        .push_bind(access_grant_id.to_string())
+        .push(through_spaces)
+        .push_bind(access_grant_id.to_string())
+        .push(") ORDER BY e.acs_entrance_id");
+    Ok(query.build_query_as().fetch_all(conn).await?)
+}
+
 fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &EntranceFilter) {
     if let Some(system) = filter.acs_system_id {
         query
@@ -156,13 +206,14 @@ fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &EntranceFilter) {
             .push_bind(credential.to_string())
             .push(")");
     }
-    if let Some(ids) = &filter.acs_entrance_ids {
-        let mut list = query.push(" AND e.acs_entrance_id IN (").separated(", ");
-        for id in ids {
-            list.push_bind(id.to_string());
-        }
-        query.push(")");
+    if let Some(space) = filter.space_id {
+        query
+            .push(" AND e.acs_entrance_id IN (SELECT acs_entrance_id FROM space_entrances WHERE space_id = ")
+            .push_bind(space.to_string())
+            .push(")");
     }
+    let ids = filter.acs_entrance_ids.as_deref();
+    columns::push_any(query, "e.acs_entrance_id", ids);
     if let Some(search) = &filter.search {
         query
             .push(" AND instr(lower(e.display_name), ")

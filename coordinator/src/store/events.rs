@@ -1,6 +1,7 @@
 //! Events: what happened to resources, as the API lists it.
 
 use jiff::Timestamp;
+use serde_json::Value;
 use sqlx::{FromRow, QueryBuilder, Row as _, Sqlite, SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
 
@@ -10,6 +11,30 @@ use crate::ids;
 /// Every event that this service reports.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum EventType {
+    /// The card of an access grant opens an entrance.
+    AccessGrantAccessGrantedToDoor,
+    /// The cards of an access grant open every entrance that it asks for.
+    AccessGrantAccessGrantedToAllDoors,
+    /// No card of an access grant opens an entrance any more.
+    AccessGrantAccessToDoorLost,
+    /// The times of an access grant were changed.
+    AccessGrantAccessTimesChanged,
+    /// An access grant was made.
+    AccessGrantCreated,
+    /// An access grant was deleted.
+    AccessGrantDeleted,
+    /// An access method is to be put on its card, for the first time or anew.
+    AccessMethodCardEncodingRequired,
+    /// An access method was made.
+    AccessMethodCreated,
+    /// An access method was deleted.
+    AccessMethodDeleted,
+    /// An access method was put on a card that held none of ours, or a registered card was assigned to it.
+    AccessMethodIssued,
+    /// An access method was put on a card that held another credential of ours.
+    AccessMethodReissued,
+    /// An access method is on no card any more, or its card is not to open anything any more.
+    AccessMethodRevoked,
     /// A credential was deleted.
     AcsCredentialDeleted,
     /// A credential is on no card any more: its card was written with another one.
@@ -24,12 +49,26 @@ pub enum EventType {
     AcsEncoderRemoved,
     /// A user was made.
     AcsUserCreated,
+    /// A user was deleted.
+    AcsUserDeleted,
 }
 
 impl EventType {
     /// The type as the API names it.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::AccessGrantAccessGrantedToDoor => "access_grant.access_granted_to_door",
+            Self::AccessGrantAccessGrantedToAllDoors => "access_grant.access_granted_to_all_doors",
+            Self::AccessGrantAccessToDoorLost => "access_grant.access_to_door_lost",
+            Self::AccessGrantAccessTimesChanged => "access_grant.access_times_changed",
+            Self::AccessGrantCreated => "access_grant.created",
+            Self::AccessGrantDeleted => "access_grant.deleted",
+            Self::AccessMethodCardEncodingRequired => "access_method.card_encoding_required",
+            Self::AccessMethodCreated => "access_method.created",
+            Self::AccessMethodDeleted => "access_method.deleted",
+            Self::AccessMethodIssued => "access_method.issued",
+            Self::AccessMethodReissued => "access_method.reissued",
+            Self::AccessMethodRevoked => "access_method.revoked",
             Self::AcsCredentialDeleted => "acs_credential.deleted",
             Self::AcsCredentialInvalidated => "acs_credential.invalidated",
             Self::AcsCredentialIssued => "acs_credential.issued",
@@ -37,12 +76,27 @@ impl EventType {
             Self::AcsEncoderAdded => "acs_encoder.added",
             Self::AcsEncoderRemoved => "acs_encoder.removed",
             Self::AcsUserCreated => "acs_user.created",
+            Self::AcsUserDeleted => "acs_user.deleted",
         }
     }
 
     /// The event in words.
     const fn description(self) -> &'static str {
         match self {
+            Self::AccessGrantAccessGrantedToDoor => "Access to a door was granted.",
+            Self::AccessGrantAccessGrantedToAllDoors => "Access to all doors was granted.",
+            Self::AccessGrantAccessToDoorLost => "Access to a door was lost.",
+            Self::AccessGrantAccessTimesChanged => "The times of an access grant were changed.",
+            Self::AccessGrantCreated => "An access grant was created.",
+            Self::AccessGrantDeleted => "An access grant was deleted.",
+            Self::AccessMethodCardEncodingRequired => {
+                "An access method requires a card to be encoded."
+            }
+            Self::AccessMethodCreated => "An access method was created.",
+            Self::AccessMethodDeleted => "An access method was deleted.",
+            Self::AccessMethodIssued => "An access method was issued.",
+            Self::AccessMethodReissued => "An access method was reissued.",
+            Self::AccessMethodRevoked => "An access method was revoked.",
             Self::AcsCredentialDeleted => "An ACS credential was deleted.",
             Self::AcsCredentialInvalidated => "An ACS credential was invalidated.",
             Self::AcsCredentialIssued => "An ACS credential was issued.",
@@ -50,12 +104,13 @@ impl EventType {
             Self::AcsEncoderAdded => "An ACS encoder was added.",
             Self::AcsEncoderRemoved => "An ACS encoder was removed.",
             Self::AcsUserCreated => "An ACS user was created.",
+            Self::AcsUserDeleted => "An ACS user was deleted.",
         }
     }
 }
 
 /// An event.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct EventRow {
     /// Its id.
     pub event_id: Uuid,
@@ -71,6 +126,8 @@ pub struct EventRow {
     pub occurred_at: Timestamp,
     /// What it happened to.
     pub subject: EventSubject,
+    /// What else it says: fields as the API names them.
+    pub details: Option<Value>,
 }
 
 /// The resources that an event names.
@@ -86,6 +143,12 @@ pub struct EventSubject {
     pub acs_encoder_id: Option<Uuid>,
     /// The user.
     pub acs_user_id: Option<Uuid>,
+    /// The entrance.
+    pub acs_entrance_id: Option<Uuid>,
+    /// The access grant.
+    pub access_grant_id: Option<Uuid>,
+    /// The access method.
+    pub access_method_id: Option<Uuid>,
 }
 
 impl EventSubject {
@@ -98,11 +161,16 @@ impl EventSubject {
             acs_credential_id,
             acs_encoder_id,
             acs_user_id,
+            acs_entrance_id: _,
+            access_grant_id,
+            access_method_id,
         } = *self;
         let kind = event_type
             .split_once('.')
             .map_or(event_type, |(kind, _)| kind);
         let id = match kind {
+            "access_grant" => access_grant_id,
+            "access_method" => access_method_id,
             "acs_credential" => acs_credential_id,
             "acs_encoder" => acs_encoder_id,
             "acs_system" => acs_system_id,
@@ -139,7 +207,11 @@ impl FromRow<'_, SqliteRow> for EventRow {
                 acs_credential_id: columns::optional_id(row, "acs_credential_id")?,
                 acs_encoder_id: columns::optional_id(row, "acs_encoder_id")?,
                 acs_user_id: columns::optional_id(row, "acs_user_id")?,
+                acs_entrance_id: columns::optional_id(row, "acs_entrance_id")?,
+                access_grant_id: columns::optional_id(row, "access_grant_id")?,
+                access_method_id: columns::optional_id(row, "access_method_id")?,
             },
+            details: columns::optional_json(row, "details")?,
         })
     }
 }
@@ -157,6 +229,10 @@ pub struct EventFilter {
     pub event_ids: Option<Vec<Uuid>>,
     /// Only events of one of these systems.
     pub acs_system_ids: Option<Vec<Uuid>>,
+    /// Only events of one of these access grants.
+    pub access_grant_ids: Option<Vec<Uuid>>,
+    /// Only events of one of these access methods.
+    pub access_method_ids: Option<Vec<Uuid>>,
     /// Only events that name these resources.
     pub subject: EventSubject,
     /// How many to skip.
@@ -177,10 +253,36 @@ pub async fn record(
     occurred_at: Timestamp,
     now: Timestamp,
 ) -> Result<Uuid, StoreError> {
+    record_with(
+        conn,
+        workspace_id,
+        event_type,
+        subject,
+        None,
+        occurred_at,
+        now,
+    )
+    .await
+}
+
+/// Records an event that says more than what it happened to.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn record_with(
+    conn: &mut SqliteConnection,
+    workspace_id: Uuid,
+    event_type: EventType,
+    subject: EventSubject,
+    details: Option<&Value>,
+    occurred_at: Timestamp,
+    now: Timestamp,
+) -> Result<Uuid, StoreError> {
     let event_id = ids::new_id(now);
     sqlx::query(
         "INSERT INTO events (event_id, workspace_id, event_type, description, created_ms, occurred_ms, acs_system_id, \
-         connected_account_id, acs_credential_id, acs_encoder_id, acs_user_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         connected_account_id, acs_credential_id, acs_encoder_id, acs_user_id, acs_entrance_id, access_grant_id, \
+         access_method_id, details) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(event_id.to_string())
     .bind(workspace_id.to_string())
@@ -193,6 +295,10 @@ pub async fn record(
     .bind(columns::optional_text(subject.acs_credential_id))
     .bind(columns::optional_text(subject.acs_encoder_id))
     .bind(columns::optional_text(subject.acs_user_id))
+    .bind(columns::optional_text(subject.acs_entrance_id))
+    .bind(columns::optional_text(subject.access_grant_id))
+    .bind(columns::optional_text(subject.access_method_id))
+    .bind(details.map(Value::to_string))
     .execute(&mut *conn)
     .await?;
     let event_type = event_type.as_str();
@@ -252,12 +358,22 @@ pub async fn list(
             .push(" AND created_ms < ")
             .push_bind(before.as_millisecond());
     }
-    push_any(&mut query, "event_type", filter.event_types.as_deref());
-    push_any(&mut query, "event_id", filter.event_ids.as_deref());
-    push_any(
+    columns::push_any(&mut query, "event_type", filter.event_types.as_deref());
+    columns::push_any(&mut query, "event_id", filter.event_ids.as_deref());
+    columns::push_any(
         &mut query,
         "acs_system_id",
         filter.acs_system_ids.as_deref(),
+    );
+    columns::push_any(
+        &mut query,
+        "access_grant_id",
+        filter.access_grant_ids.as_deref(),
+    );
+    columns::push_any(
+        &mut query,
+        "access_method_id",
+        filter.access_method_ids.as_deref(),
     );
     push_subject(&mut query, &filter.subject);
     query
@@ -268,20 +384,6 @@ pub async fn list(
     Ok(query.build_query_as().fetch_all(conn).await?)
 }
 
-fn push_any<T: ToString>(
-    query: &mut QueryBuilder<Sqlite>,
-    column: &'static str,
-    values: Option<&[T]>,
-) {
-    let Some(values) = values else { return };
-    query.push(" AND ").push(column).push(" IN (");
-    let mut list = query.separated(", ");
-    for value in values {
-        list.push_bind(value.to_string());
-    }
-    query.push(")");
-}
-
 fn push_subject(query: &mut QueryBuilder<Sqlite>, subject: &EventSubject) {
     let columns = [
         (" AND acs_system_id = ", subject.acs_system_id),
@@ -289,6 +391,9 @@ fn push_subject(query: &mut QueryBuilder<Sqlite>, subject: &EventSubject) {
         (" AND acs_credential_id = ", subject.acs_credential_id),
         (" AND acs_encoder_id = ", subject.acs_encoder_id),
         (" AND acs_user_id = ", subject.acs_user_id),
+        (" AND acs_entrance_id = ", subject.acs_entrance_id),
+        (" AND access_grant_id = ", subject.access_grant_id),
+        (" AND access_method_id = ", subject.access_method_id),
     ];
     for (condition, id) in columns {
         if let Some(id) = id {

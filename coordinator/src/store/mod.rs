@@ -3,6 +3,8 @@
 //! One file per resource, with its row structs and typed functions. They take a connection: [`Store::read`] gives
 //! one that sees a consistent state, [`Store::write`] a transaction that has the only right to write.
 
+pub mod access_grants;
+pub mod access_methods;
 pub mod agents;
 pub mod api_keys;
 pub mod attempts;
@@ -19,7 +21,9 @@ pub mod holds;
 pub mod jobs;
 pub mod meta;
 pub mod site_keys;
+pub mod spaces;
 pub mod systems;
+pub mod user_identities;
 pub mod users;
 pub mod webhooks;
 pub mod workspaces;
@@ -275,6 +279,14 @@ impl<T> Page<T> {
         let has_next = rows.len() > limit;
         rows.truncate(limit);
         Self { rows, has_next }
+    }
+
+    /// The same page with something more to each row, in the same order.
+    pub(crate) fn with<U>(self, more: Vec<U>) -> Page<(T, U)> {
+        Page {
+            rows: self.rows.into_iter().zip(more).collect(),
+            has_next: self.has_next,
+        }
     }
 }
 

@@ -1,11 +1,33 @@
 //! Access systems: one site with its entrances, site keys and encoders.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, QueryBuilder, Row as _, Sqlite, SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use super::{StoreError, columns, site_keys};
 use crate::{ids, secrets::MasterKey};
+
+/// How the cards of an access system come to be.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SystemKind {
+    /// The embedded access system, whose key records are encoded onto cards.
+    #[default]
+    Embedded,
+    /// Like Brivo: every card is registered with the system before, and is assigned to a user instead of encoded.
+    Brivo,
+}
+
+impl SystemKind {
+    /// Whether cards of the system are registered ones that are assigned, and never encoded.
+    pub const fn assigns_cards(self) -> bool {
+        match self {
+            Self::Embedded => false,
+            Self::Brivo => true,
+        }
+    }
+}
 
 /// An access system.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -18,6 +40,8 @@ pub struct SystemRow {
     pub connected_account_id: Uuid,
     /// Its name.
     pub name: String,
+    /// How its cards come to be.
+    pub kind: SystemKind,
     /// The site's IANA time zone, if it is known.
     pub time_zone: Option<String>,
     /// When it was made.
@@ -31,6 +55,7 @@ impl FromRow<'_, SqliteRow> for SystemRow {
             workspace_id: columns::id(row, "workspace_id")?,
             connected_account_id: columns::id(row, "connected_account_id")?,
             name: row.try_get("name")?,
+            kind: columns::from_name(row, "kind")?,
             time_zone: row.try_get("time_zone")?,
             created_at: columns::time(row, "created_ms")?,
         })
@@ -65,10 +90,10 @@ pub struct SystemFilter {
 }
 
 const COUNTED: &str = "SELECT s.*, (SELECT count(*) FROM acs_users u \
-     WHERE u.workspace_id = s.workspace_id AND u.acs_system_id = s.acs_system_id) AS acs_user_count \
+     WHERE u.workspace_id = s.workspace_id AND u.acs_system_id = s.acs_system_id AND u.deleted_ms IS NULL) AS acs_user_count \
      FROM systems s WHERE s.workspace_id = ";
 
-/// Makes a system and its first site key.
+/// Makes an embedded system and its first site key.
 ///
 /// # Errors
 /// [`StoreError`] when a statement, the random source or the sealing fails.
@@ -85,6 +110,7 @@ pub async fn create(
         workspace_id,
         connected_account_id: ids::new_id(now),
         name: name.to_owned(),
+        kind: SystemKind::default(),
         time_zone: time_zone.map(str::to_owned),
         created_at: now,
     };
@@ -101,6 +127,23 @@ pub async fn create(
     .await?;
     site_keys::create(conn, master_key, system.acs_system_id, now).await?;
     Ok(system)
+}
+
+/// Says how the cards of a new system come to be.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn set_kind(
+    conn: &mut SqliteConnection,
+    acs_system_id: Uuid,
+    kind: SystemKind,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE systems SET kind = ? WHERE acs_system_id = ?")
+        .bind(columns::name(&kind)?)
+        .bind(acs_system_id.to_string())
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 /// The system with this id, in whatever workspace.

@@ -263,6 +263,55 @@ async fn entrance_numbers_count_up_and_end_at_65535() {
     ));
 }
 
+/// A database as the first releases left it, with a credential of a user, is brought up to date.
+#[tokio::test]
+async fn an_older_database_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let (database, key) = files(folder.path());
+    std::fs::write(&database, b"").unwrap();
+    let old = SqlitePool::connect_with(connect_options(&database))
+        .await
+        .unwrap();
+    let oldest = MIGRATIONS.iter().filter(|it| it.version <= 2).cloned();
+    let oldest = Migrator::with_migrations(oldest.collect());
+    oldest.run(&old).await.unwrap();
+    let id = Uuid::now_v7().to_string();
+    for statement in [
+        "INSERT INTO workspaces VALUES (?1, 'Hotel', 'Hotel', 0, 1)",
+        "INSERT INTO systems VALUES (?1, ?1, ?1, 'Site', NULL, 2, 1)",
+        "INSERT INTO acs_users (acs_user_id, workspace_id, acs_system_id, full_name, created_ms) VALUES (?1, ?1, ?1, 'Jane', 1)",
+        "INSERT INTO entrances VALUES (?1, ?1, ?1, 1, 'Door', 1)",
+        "INSERT INTO credentials (acs_credential_id, workspace_id, acs_system_id, acs_user_id, display_name, created_ms, changed_ms) \
+         VALUES (?1, ?1, ?1, ?1, 'Card of Jane', 1, 1)",
+        "INSERT INTO credential_entrances VALUES (?1, ?1)",
+        "INSERT INTO cards VALUES (?1, 'aabbccdd', ?1, 1)",
+    ] {
+        sqlx::query(statement)
+            .bind(&id)
+            .execute(&old)
+            .await
+            .unwrap();
+    }
+    old.close().await;
+
+    let store = Store::open(&database, &key, Clock::start().utc())
+        .await
+        .unwrap();
+    let id: Uuid = id.parse().unwrap();
+    let mut conn = store.read().await.unwrap();
+    let credential = credentials::find(&mut conn, id, id).await.unwrap().unwrap();
+    assert_eq!(credential.acs_user_id, Some(id));
+    assert_eq!(credential.registered_number, None);
+    let doors = entrances::of_credential(&mut conn, id, id).await.unwrap();
+    assert_eq!(doors.len(), 1);
+    assert!(users::find(&mut conn, id, id).await.unwrap().is_some());
+    let broken = sqlx::query("PRAGMA foreign_key_check")
+        .fetch_all(&mut *conn)
+        .await
+        .unwrap();
+    assert!(broken.is_empty(), "every reference still leads somewhere");
+}
+
 /// The plan of every list that the API offers: each must find its rows by an index.
 #[tokio::test]
 async fn lists_go_by_an_index() {
@@ -301,6 +350,46 @@ async fn lists_go_by_an_index() {
         (
             "SELECT * FROM events WHERE workspace_id = '' AND created_ms > 0 AND acs_credential_id = '' ORDER BY created_ms, event_id LIMIT 9",
             "events_of_credential",
+        ),
+        (
+            "SELECT * FROM user_identities WHERE workspace_id = '' AND user_identity_id > '' ORDER BY user_identity_id LIMIT 9",
+            "user_identities_of_workspace",
+        ),
+        (
+            "SELECT * FROM user_identities WHERE workspace_id = '' AND lower(email_address) = ''",
+            "user_identities_by_email",
+        ),
+        (
+            "SELECT * FROM spaces WHERE workspace_id = '' AND space_id > '' ORDER BY space_id LIMIT 9",
+            "spaces_of_workspace",
+        ),
+        (
+            "SELECT * FROM access_grants g WHERE g.deleted_ms IS NULL AND g.workspace_id = '' AND g.access_grant_id > '' ORDER BY g.access_grant_id LIMIT 9",
+            "access_grants_of_workspace",
+        ),
+        (
+            "SELECT * FROM access_grants g WHERE g.deleted_ms IS NULL AND g.workspace_id = '' AND g.access_grant_key = ''",
+            "access_grants_by_key",
+        ),
+        (
+            "SELECT * FROM access_methods m WHERE m.deleted_ms IS NULL AND m.workspace_id = '' ORDER BY m.access_method_id",
+            "access_methods_of_workspace",
+        ),
+        (
+            "SELECT * FROM access_methods m WHERE m.deleted_ms IS NULL AND m.acs_credential_id = ''",
+            "access_methods_by_credential",
+        ),
+        (
+            "SELECT * FROM credentials c WHERE c.registered_number IS NOT NULL AND c.deleted_ms IS NULL AND c.acs_system_id = '' AND lower(c.registered_number) = ''",
+            "credentials_by_registered_number",
+        ),
+        (
+            "SELECT * FROM events WHERE workspace_id = '' AND created_ms > 0 AND access_grant_id = '' ORDER BY created_ms, event_id LIMIT 9",
+            "events_of_grant",
+        ),
+        (
+            "SELECT * FROM events WHERE workspace_id = '' AND created_ms > 0 AND access_method_id = '' ORDER BY created_ms, event_id LIMIT 9",
+            "events_of_method",
         ),
     ] {
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));

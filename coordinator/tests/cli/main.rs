@@ -227,3 +227,49 @@ fn a_terminated_service_ends_in_order() {
     assert!(service.terminate().success());
     assert!(!folder.path().join("store.db-wal").exists());
 }
+
+#[test]
+fn cards_are_registered_where_they_are_assigned_and_nowhere_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    answer(folder, &["workspace", "create", "--name", "Gym"]);
+    let encoded = answer(folder, &["system", "create", "--name", "Doors"]);
+    assert_eq!(encoded["kind"], "embedded");
+    let store = ["--database", "sqlite:store.db"];
+    let refused = complaint(folder, &[&["card", "register", "1"][..], &store].concat());
+    assert!(refused.contains("are encoded, not registered"), "{refused}");
+
+    let brivo = answer(
+        folder,
+        &[
+            "system",
+            "create",
+            "--name",
+            "Turnstiles",
+            "--kind",
+            "brivo",
+        ],
+    );
+    assert_eq!(brivo["kind"], "brivo");
+    std::fs::write(folder.join("cards.txt"), "1001\n\n 1002 \n1001\n").unwrap();
+    let system = brivo["acs_system_id"].as_str().unwrap();
+    let register = [
+        "card",
+        "register",
+        "--system",
+        system,
+        "--file",
+        "cards.txt",
+    ];
+    let made = answer(folder, &register);
+    let told: Vec<_> = made
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (row["card_number"].as_str().unwrap(), row["is_new"] == true))
+        .collect();
+    assert_eq!(told, [("1001", true), ("1002", true), ("1001", false)]);
+    let missing = ["card", "register", "--system", system, "--file", "none.txt"];
+    let missing = complaint(folder, &[&missing[..], &store].concat());
+    assert!(missing.contains("cannot read none.txt"), "{missing}");
+}

@@ -698,7 +698,7 @@ async fn wrong_requests_are_told_what_is_wrong() {
         (
             encode,
             json!({"acs_encoder_id": encoder, "access_method_id": nobody}),
-            (400, "invalid_input"),
+            (404, "access_method_not_found"),
         ),
         (
             encode,

@@ -6,6 +6,7 @@
 )]
 
 mod fake;
+mod grants;
 mod jobs;
 mod operator;
 mod sessions;

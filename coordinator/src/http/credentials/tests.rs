@@ -10,6 +10,7 @@ use crate::{
     store::{
         credentials::{self, Issue},
         events::EventType,
+        systems::SystemKind,
     },
 };
 
@@ -52,6 +53,7 @@ async fn issue(
         card_uid: Some(uid.parse::<Uid>().unwrap()),
         card_number: Some(uid.to_owned()),
         at: now,
+        job_id: None,
     };
     let event = credentials::record_issued(&mut conn, &issue, now).await;
     conn.commit().await.unwrap();
@@ -198,6 +200,7 @@ async fn what_this_system_cannot_do_is_refused_by_name() {
     let user = user(&bench).await;
     let (their_system, _) = bench.neighbour().await;
     let foreign_door = bench.entrance(their_system, "Their door").await;
+    let annexe = bench.system_of(bench.workspace).await;
     for (body, field, expected) in [
         (json!({}), "access_method", "Required"),
         (
@@ -210,11 +213,15 @@ async fn what_this_system_cannot_do_is_refused_by_name() {
             "access_method",
             "Invalid enum value. Expected 'code' | 'card' | 'mobile_key' | 'cloud_key'",
         ),
-        (json!({"access_method": "card"}), "acs_user_id", "Required"),
         (
-            json!({"access_method": "card", "user_identity_id": Uuid::new_v4(), "acs_system_id": bench.system}),
+            json!({"access_method": "card"}),
+            "acs_user_id",
+            "Required, or user_identity_id",
+        ),
+        (
+            json!({"access_method": "card", "acs_user_id": user, "user_identity_id": Uuid::new_v4()}),
             "user_identity_id",
-            "user identities are not offered by this service yet: give acs_user_id",
+            "give acs_user_id or user_identity_id, not both",
         ),
         (
             json!({"access_method": "card", "acs_user_id": user, "starts_at": "2026-12-04T12:00:00Z", "ends_at": "2026-12-04T12:00:00Z"}),
@@ -227,8 +234,8 @@ async fn what_this_system_cannot_do_is_refused_by_name() {
             "Expected string, received number",
         ),
         (
-            json!({"access_method": "card", "acs_user_id": user, "acs_system_id": Uuid::new_v4()}),
-            "acs_system_id",
+            json!({"access_method": "card", "acs_user_id": user, "acs_system_id": annexe}),
+            "acs_user_id",
             "the acs_user belongs to another access system",
         ),
     ] {
@@ -304,10 +311,16 @@ async fn an_end_before_the_start_is_refused_in_an_update() {
 }
 
 #[tokio::test]
-async fn a_list_needs_to_know_of_what() {
+async fn a_list_without_a_filter_has_the_workspaces_credentials_only() {
     let bench = Bench::start().await;
-    let answer = bench.get("/acs/credentials/list").await;
-    assert_eq!(answer.error(), (400, "invalid_input"));
+    let ours = credential(&bench).await;
+    let (_, their_key) = bench.neighbour().await;
+    let list = bench.get("/acs/credentials/list").await;
+    assert_eq!(*list.ok("acs_credentials"), json!([ours]));
+    let theirs = bench
+        .post_as(&their_key, "/acs/credentials/list", json!({}))
+        .await;
+    assert_eq!(*theirs.ok("acs_credentials"), json!([]));
 }
 
 #[tokio::test]
@@ -376,5 +389,142 @@ async fn every_change_is_in_the_audit_trail_with_its_key() {
             "credential.update",
             "credential.delete"
         ]
+    );
+}
+
+#[tokio::test]
+async fn a_persons_credential_makes_them_a_user_of_the_system_once() {
+    let bench = Bench::start().await;
+    let person = bench.person("Jane Doe").await;
+    let body = json!({
+        "user_identity_id": person,
+        "acs_system_id": bench.system,
+        "access_method": "card",
+    });
+    let first = bench.post("/acs/credentials/create", body.clone()).await;
+    let first = first.ok("acs_credential");
+    assert_eq!(first["user_identity_id"], person);
+    let second = bench.post("/acs/credentials/create", body).await;
+    let second = second.ok("acs_credential");
+    assert_eq!(first["acs_user_id"], second["acs_user_id"]);
+    let of_person = format!(
+        "/acs/credentials/list?user_identity_id={}",
+        person.as_str().unwrap()
+    );
+    let found = bench.get(&of_person).await;
+    assert_eq!(*found.ok("acs_credentials"), json!([first, second]));
+}
+
+#[tokio::test]
+async fn a_credential_tells_which_entrances_it_opens() {
+    let bench = Bench::start().await;
+    let made = credential(&bench).await;
+    bench.entrance(bench.system, "Another").await;
+    let path = "/acs/credentials/list_accessible_entrances";
+    let body = json!({"acs_credential_id": made["acs_credential_id"]});
+    let answer = bench.post(path, body).await;
+    let found = answer.ok("acs_entrances").as_array().unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0]["display_name"], "101");
+}
+
+#[tokio::test]
+async fn a_credential_changes_its_user_only_when_it_has_none() {
+    let bench = Bench::start().await;
+    let made = credential(&bench).await;
+    let id = &made["acs_credential_id"];
+    let other = user(&bench).await;
+    let to_other = json!({"acs_credential_id": id, "acs_user_id": other});
+    let taken = bench
+        .post("/acs/credentials/assign", to_other.clone())
+        .await;
+    assert_eq!(taken.error(), (400, "invalid_input"));
+    let wrong = bench
+        .post("/acs/credentials/unassign", to_other.clone())
+        .await;
+    assert_eq!(wrong.error(), (400, "invalid_input"));
+
+    let from_first = json!({"acs_credential_id": id, "acs_user_id": made["acs_user_id"]});
+    let free = bench
+        .call(
+            Method::PATCH,
+            "/acs/credentials/unassign",
+            &bench.key,
+            Some(from_first),
+        )
+        .await;
+    let free = free.ok("acs_credential");
+    assert_eq!(free.get("acs_user_id"), None);
+    assert_eq!(free["is_managed"], json!(true));
+    let theirs = bench
+        .post("/acs/credentials/assign", to_other.clone())
+        .await;
+    assert_eq!(theirs.ok("acs_credential")["acs_user_id"], other);
+    let again = bench.post("/acs/credentials/assign", to_other).await;
+    assert_eq!(again.ok("acs_credential"), theirs.ok("acs_credential"));
+}
+
+#[tokio::test]
+async fn a_registered_card_is_unmanaged_until_it_has_a_user() {
+    let bench = Bench::start().await;
+    let brivo = bench.system_of_kind(SystemKind::Brivo).await;
+    let card = bench.registered_card(brivo, "ABCD1234").await;
+    let by_id = json!({"acs_credential_id": card});
+    let list = json!({"acs_system_id": brivo});
+
+    let listed = bench
+        .post("/acs/credentials/unmanaged/list", list.clone())
+        .await;
+    let waiting = listed.ok("acs_credentials")[0].clone();
+    assert_eq!(waiting["card_number"], "ABCD1234");
+    assert_eq!(waiting["is_managed"], json!(false));
+    let got = bench
+        .post("/acs/credentials/unmanaged/get", by_id.clone())
+        .await;
+    assert_eq!(*got.ok("acs_credential"), waiting);
+    let managed = bench.post("/acs/credentials/get", by_id.clone()).await;
+    assert_eq!(managed.error(), (404, "acs_credential_not_found"));
+    let managed = bench.post("/acs/credentials/list", list.clone()).await;
+    assert_eq!(*managed.ok("acs_credentials"), json!([]));
+
+    let person = bench.person("Jane Doe").await;
+    let body = json!({"acs_credential_id": card, "user_identity_id": person});
+    let assigned = bench.post("/acs/credentials/assign", body.clone()).await;
+    let assigned = assigned.ok("acs_credential");
+    assert_eq!(assigned["is_managed"], json!(true));
+    assert_eq!(assigned["is_issued"], json!(true));
+    assert_eq!(assigned["card_number"], "ABCD1234");
+    assert_eq!(assigned["user_identity_id"], person);
+    let listed = bench.post("/acs/credentials/unmanaged/list", list).await;
+    assert_eq!(*listed.ok("acs_credentials"), json!([]));
+
+    let released = bench.post("/acs/credentials/unassign", body).await;
+    assert_eq!(released.ok("acs_credential")["is_managed"], json!(false));
+    let waits_again = bench.post("/acs/credentials/unmanaged/get", by_id).await;
+    assert_eq!(waits_again.ok("acs_credential")["is_issued"], json!(false));
+    assert_eq!(
+        events(&bench, card).await,
+        ["acs_credential.issued", "acs_credential.invalidated"]
+    );
+}
+
+#[tokio::test]
+async fn no_credential_is_made_where_cards_are_registered() {
+    let bench = Bench::start().await;
+    let brivo = bench.system_of_kind(SystemKind::Brivo).await;
+    let body = json!({
+        "user_identity_id": bench.person("Jane Doe").await,
+        "acs_system_id": brivo,
+        "access_method": "card",
+    });
+    let answer = bench.post("/acs/credentials/create", body).await;
+    assert_eq!(answer.error(), (400, "invalid_input"));
+    let users = bench
+        .post("/acs/users/list", json!({"acs_system_id": brivo}))
+        .await;
+    assert_eq!(
+        *users.ok("acs_users"),
+        json!([]),
+        "a refused request makes nothing"
     );
 }
