@@ -44,8 +44,11 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// The longest pause between two looks at something that takes its time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Lets only so many cases use the machine at a time, so that load decides no timing; those that wait step aside. Whoever
-/// comes back goes before whoever begins: the products' own times run on meanwhile.
+/// How many may want to come back to the machine while another one begins.
+const FEW: usize = 8;
+
+/// Lets only so many cases use the machine at a time, so that load decides no timing; those that wait step aside. Nobody
+/// begins while many want to come back: the products' own times run on meanwhile.
 #[derive(Debug)]
 struct Gate {
     places: Mutex<Places>,
@@ -71,7 +74,7 @@ impl Gate {
 
     /// Works inside.
     fn inside<T>(&self, work: impl FnOnce() -> T) -> T {
-        drop(self.enter(|places| places.free == 0 || places.coming_back > 0));
+        drop(self.enter(|places| places.free == 0 || places.coming_back > FEW));
         let done = work();
         self.leave();
         done
