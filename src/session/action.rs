@@ -6,7 +6,7 @@ use super::SessionEvent;
 
 /// What is to be done.
 #[derive(Clone, Debug)]
-pub(super) enum Action {
+pub enum Action {
     /// Try to connect; ends with `handle_connected` or `handle_connect_failed`.
     Connect {
         /// How many attempts in a row were refused for their token.
@@ -31,7 +31,7 @@ pub(super) enum Action {
 
 /// Why the agent ends a connection, as the close frame tells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Farewell {
+pub enum Farewell {
     /// The agent stops, or was told `bye`.
     Leaving,
     /// What came was against the protocol.
@@ -40,16 +40,16 @@ pub(super) enum Farewell {
 
 /// A line for the log.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Notice {
+pub struct Notice {
     /// How much it matters.
-    pub(super) level: NoticeLevel,
+    pub level: NoticeLevel,
     /// What happened and what to do.
-    pub(super) text: String,
+    pub text: String,
 }
 
 /// How much a notice matters.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum NoticeLevel {
+pub enum NoticeLevel {
     /// A person must do something.
     Error,
     /// It may mend itself.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Draws a duration between zero and the one given, evenly.
-pub(super) type Jitter = Box<dyn FnMut(Duration) -> Duration + Send>;
+pub type Jitter = Box<dyn FnMut(Duration) -> Duration + Send>;
 
 /// The first failure's longest wait; it doubles with each failure in a row.
 const FIRST: Duration = Duration::from_secs(1);

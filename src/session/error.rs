@@ -6,7 +6,7 @@ use encoder_protocols::wire::SUBPROTOCOL;
 
 /// Why an attempt to connect failed.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub(super) enum ConnectError {
+pub enum ConnectError {
     /// The token cannot be read.
     #[error("cannot read the token: {0}")]
     Token(String),
@@ -102,7 +102,7 @@ fn after(retry_after: Option<Duration>) -> String {
 
 /// Why a connection ended, other than by our own will.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub(super) enum ConnectionEnd {
+pub enum ConnectionEnd {
     /// The other side closed it.
     #[error("the coordinator closed the connection{}", reason(.0))]
     Closed(String),

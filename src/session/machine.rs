@@ -32,8 +32,8 @@ const MIN_HEARTBEAT: Duration = Duration::from_millis(50);
 /// How many unknown message types are remembered, so that each is logged once.
 const MAX_REMEMBERED_TYPES: usize = 32;
 
-/// The session's state machine.
-pub(super) struct Machine {
+/// The session as a state machine. [`super::Session`] is the task around it.
+pub struct Machine {
     state: State,
     connection: u64,
     backoff: Backoff,
@@ -67,7 +67,7 @@ impl Heartbeat {
 
 impl Machine {
     /// A machine that connects at its first timeout, which is `now`.
-    pub(super) fn new(now: Moment, jitter: Jitter) -> Self {
+    pub fn new(now: Moment, jitter: Jitter) -> Self {
         Self {
             state: State::Waiting { until: now },
             connection: 0,
@@ -79,12 +79,12 @@ impl Machine {
     }
 
     /// The next thing to do.
-    pub(super) fn poll_action(&mut self) -> Option<Action> {
+    pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
     /// When [`Machine::handle_timeout`] is wanted.
-    pub(super) fn poll_timeout(&self) -> Option<Moment> {
+    pub fn poll_timeout(&self) -> Option<Moment> {
         match &self.state {
             State::Waiting { until } => Some(*until),
             State::AwaitingWelcome { deadline } => Some(*deadline),
@@ -94,17 +94,17 @@ impl Machine {
     }
 
     /// Whether a message that was made for `connection` may go out now.
-    pub(super) fn takes(&self, connection: u64) -> bool {
+    pub fn takes(&self, connection: u64) -> bool {
         self.is_connected() && connection == self.connection
     }
 
     /// Whether it waits because the token was refused, so that another one need not wait.
-    pub(super) fn awaits_token(&self) -> bool {
+    pub fn awaits_token(&self) -> bool {
         matches!(self.state, State::Waiting { .. }) && self.backoff.refusals() > 0
     }
 
     /// Another token was configured: what was said of the old one counts no more.
-    pub(super) fn handle_new_token(&mut self, now: Moment) {
+    pub fn handle_new_token(&mut self, now: Moment) {
         if self.awaits_token() {
             self.backoff.token_was_changed();
             self.log(
@@ -116,12 +116,12 @@ impl Machine {
     }
 
     /// Whether there is no more to do, ever.
-    pub(super) fn is_stopped(&self) -> bool {
+    pub fn is_stopped(&self) -> bool {
         matches!(self.state, State::Stopped)
     }
 
     /// How long the other side may take nothing before it counts as stalled.
-    pub(super) fn stall_limit(&self) -> Duration {
+    pub fn stall_limit(&self) -> Duration {
         match &self.state {
             State::Open(heartbeat) => heartbeat.interval * DEAD_INTERVALS,
             State::Waiting { .. }
@@ -132,7 +132,7 @@ impl Machine {
     }
 
     /// Time has come.
-    pub(super) fn handle_timeout(&mut self, now: Moment) {
+    pub fn handle_timeout(&mut self, now: Moment) {
         match &mut self.state {
             State::Waiting { until } if now >= *until => {
                 self.state = State::Connecting;
@@ -169,7 +169,7 @@ impl Machine {
     }
 
     /// The upgrade is done.
-    pub(super) fn handle_connected(&mut self, now: Moment) {
+    pub fn handle_connected(&mut self, now: Moment) {
         if !matches!(self.state, State::Connecting) {
             return;
         }
@@ -183,7 +183,7 @@ impl Machine {
     }
 
     /// The attempt failed.
-    pub(super) fn handle_connect_failed(&mut self, now: Moment, error: &ConnectError) {
+    pub fn handle_connect_failed(&mut self, now: Moment, error: &ConnectError) {
         if !matches!(self.state, State::Connecting) {
             return;
         }
@@ -213,14 +213,14 @@ impl Machine {
     }
 
     /// A ping or pong came.
-    pub(super) fn handle_heartbeat(&mut self, now: Moment) {
+    pub fn handle_heartbeat(&mut self, now: Moment) {
         if let State::Open(heartbeat) = &mut self.state {
             heartbeat.last_received = now;
         }
     }
 
     /// A text frame came.
-    pub(super) fn handle_text(&mut self, now: Moment, text: &str) {
+    pub fn handle_text(&mut self, now: Moment, text: &str) {
         if !self.is_connected() {
             return;
         }
@@ -235,7 +235,7 @@ impl Machine {
     }
 
     /// The connection is over, or has to be.
-    pub(super) fn handle_end(&mut self, now: Moment, end: &ConnectionEnd) {
+    pub fn handle_end(&mut self, now: Moment, end: &ConnectionEnd) {
         match end {
             ConnectionEnd::Closed(_) | ConnectionEnd::Broken(_) | ConnectionEnd::Stalled => {
                 self.lose(now, end.to_string(), None);
@@ -247,7 +247,7 @@ impl Machine {
     }
 
     /// The agent stops: says farewell and does nothing more.
-    pub(super) fn stop(&mut self) {
+    pub fn stop(&mut self) {
         self.disconnect(Some(Farewell::Leaving));
         self.state = State::Stopped;
     }

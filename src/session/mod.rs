@@ -13,8 +13,12 @@ mod task;
 mod tls;
 mod token;
 
+pub use action::{Action, Farewell, Notice, NoticeLevel};
+pub use backoff::Jitter;
+pub use error::{ConnectError, ConnectionEnd};
 #[cfg(feature = "fuzzing")]
 pub use fuzzing::{Conversation, Said, retry_after};
+pub use machine::Machine;
 pub use message::{Outgoing, SessionEvent};
 pub use task::Session;
 pub use tls::{TlsSetupError, read_certificates};
