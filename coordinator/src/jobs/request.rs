@@ -65,14 +65,18 @@ impl Book {
         Some((id, out))
     }
 
-    /// Where an encoder's next job goes: the newest place among the connected agents that list it, else the newest
-    /// among the others that did. A job, once made, stays where it is.
+    /// Where an encoder's next job goes: among the connected agents that list it, the one where it answers, and of several
+    /// such the newest; else the newest among the others that did. An agent that knows an encoder by its configuration
+    /// lists it also while it is plugged in elsewhere, as a fault. A job, once made, stays where it is.
     pub(crate) fn place_of<'a>(&self, encoder: &'a EncoderRecord) -> Option<&'a Place> {
         encoder
             .places
             .iter()
             .filter(|place| place.listed)
-            .max_by_key(|place| (self.live(place.agent).is_some(), place.since))
+            .max_by_key(|place| {
+                let live = self.live(place.agent).is_some();
+                (live, presence(place.description.state), place.since)
+            })
     }
 
     /// Sends the job to its agent, if that is connected.
@@ -248,6 +252,15 @@ impl Book {
             attempt: Attempt::Pending,
             outcome: None,
         }
+    }
+}
+
+/// How surely the encoder is at a place, by what the agent there says of it.
+const fn presence(state: EncoderState) -> u8 {
+    match state {
+        EncoderState::Fault => 0,
+        EncoderState::Starting => 1,
+        EncoderState::Ready | EncoderState::Busy => 2,
     }
 }
 

@@ -28,6 +28,26 @@ fn an_encoder_with_a_chip_id_moves_with_its_jobs_left_behind() {
 }
 
 #[test]
+fn an_encoder_that_two_agents_list_takes_jobs_where_it_answers() {
+    let mut world = World::new();
+    let chip = |state| EncoderDescription {
+        state,
+        ..description("usb-1", KeyScope::System)
+    };
+    let id = EncoderId(Uuid::from_u128(0xe9));
+    for (agent, state) in [(ONE, EncoderState::Ready), (TWO, EncoderState::Fault)] {
+        let session = world.session(agent);
+        world
+            .book
+            .inventory(world.now, agent, session, &[chip(state)], || id)
+            .unwrap();
+        world.later(1);
+    }
+    let job = world.scan(id);
+    assert_eq!(world.book.job(job).unwrap().agent, Some(ONE));
+}
+
+#[test]
 fn an_inventory_that_only_changes_a_state_stores_nothing() {
     let mut world = World::new();
     let session = world.session(TWO);
