@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use encoder_protocols::wire::{AgentMessage, CardPlan, JobId, Plan, PlanPurpose, PlanRequest};
+use encoder_protocols::{
+    moment::Moment,
+    wire::{AgentMessage, CardPlan, JobId, Plan, PlanPurpose, PlanRequest},
+};
 
 use super::{
     action::Now,
@@ -20,7 +23,18 @@ use crate::{
 /// How long a job looks, with encoder and session up (promise, rule 5).
 const LOOK_FOR: Duration = Duration::from_secs(10);
 
+/// How long after its deadline a job waits for an encoder that is gone, to look at its card: the coordinator has given
+/// the attempt up then (promise, rule 10), and an encoder may have been carried to another PC for good.
+const ENCODER_BACK_WITHIN: Duration = Duration::from_secs(120);
+
 impl Jobs {
+    /// When a job that looks ends because its encoder is gone. While there is no session nobody would hear of it.
+    pub(super) fn gives_up_look_at(&self, job: &Job) -> Option<Moment> {
+        let welcomed = matches!(self.session, Session::Welcomed { .. });
+        let gone = self.encoders.get(job.encoder.0)?.gives_up_at()?;
+        welcomed.then(|| gone.max(job.deadline + ENCODER_BACK_WITHIN))
+    }
+
     /// Takes up a job from the journal.
     pub(super) fn reopen(&mut self, now: Now, journaled: JournaledJob) {
         let JournaledJob {

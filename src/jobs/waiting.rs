@@ -136,7 +136,7 @@ impl Jobs {
                     .min()
             }
             Phase::Preparing { .. } | Phase::Reading(_) => Some(job.deadline),
-            Phase::Looking(looking) => looking.until,
+            Phase::Looking(looking) => looking.until.or_else(|| self.gives_up_look_at(job)),
             Phase::Settling | Phase::Writing(_) => None,
         }
     }
@@ -162,7 +162,11 @@ impl Jobs {
             .get(job.encoder.0)
             .filter(|encoder| encoder.gives_up_at().is_some_and(|at| at <= now.at));
         let error = if matches!(job.phase, Phase::Looking(_)) {
-            outcome::not_verified("the card was not there to be compared, or could not be read")
+            outcome::not_verified(if gone.is_some() {
+                "its encoder did not come back"
+            } else {
+                "the card was not there to be compared, or could not be read"
+            })
         } else if job.deadline <= now.at {
             outcome::expired(in_the_way)
         } else if let Some(encoder) = gone {

@@ -107,6 +107,20 @@ fn promise_rule_5_ten_seconds_count_only_with_encoder_and_session_up() {
 }
 
 #[test]
+fn promise_rule_5_an_encoder_that_never_comes_back_ends_the_look_two_minutes_after_the_deadline() {
+    let (mut bench, _job) = crashed();
+    bench.connect();
+    bench.advance(Duration::from_secs(60 + 119));
+    assert_eq!(bench.finished().len(), 0);
+    bench.advance(Duration::from_secs(1));
+    let failure = bench.failure();
+    assert_eq!(
+        (failure.code, failure.touched),
+        (ErrorCode::EncodingInterrupted, Touched::Unknown)
+    );
+}
+
+#[test]
 fn promise_rule_5_another_card_is_not_asked_about() {
     let (mut bench, _job) = crashed();
     bench.restart_and_open();
