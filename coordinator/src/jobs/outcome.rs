@@ -78,14 +78,24 @@ impl Book {
         Ok(out)
     }
 
-    /// Ends the attempt with an error, if it still waits.
-    pub(crate) fn end(&mut self, now: Timestamp, job: JobId, error: JobError, out: &mut Decision) {
+    /// Ends the attempt with an error, if it still waits. Where a restored copy does not tell how far the job came, nobody
+    /// can say that no card was touched.
+    pub(crate) fn end(
+        &mut self,
+        now: Timestamp,
+        job: JobId,
+        mut error: JobError,
+        out: &mut Decision,
+    ) {
         let unheard = self.jobs.get(&job).is_some_and(|job| self.is_unheard(job));
         let Some(job) = self.jobs.get_mut(&job) else {
             return;
         };
         if !job.attempt.is_pending() {
             return;
+        }
+        if unheard && job.kind == JobKind::Encode {
+            error.touched = Touched::Unknown;
         }
         job.attempt = Attempt::Error(error);
         // What the copy does not tell of it, its agent may: until then its credential goes nowhere.

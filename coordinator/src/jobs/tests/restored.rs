@@ -65,3 +65,21 @@ fn promise_rule_9_one_agent_alone_that_was_not_heard_is_enough_to_wait() {
     let job = world.encode(TWO_DESK, C);
     world.bind(TWO, job, 1, B);
 }
+
+#[test]
+fn promise_rule_3_a_job_of_the_copy_that_ends_before_its_agent_was_heard_may_have_touched_a_card() {
+    let mut world = World::new();
+    let job = world.encode(ONE_DESK, C);
+    world.disconnect(ONE);
+    world.book.restored.until = world.now;
+    world.book.restored.awaited.push(ONE);
+    world.later(20);
+    world.book.tick(world.now);
+    let Attempt::Error(error) = &world.book.job(job).unwrap().attempt else {
+        panic!("the agent is away");
+    };
+    assert_eq!(
+        (error.code, error.touched),
+        (ErrorCode::BridgeDisconnected, Touched::Unknown)
+    );
+}
