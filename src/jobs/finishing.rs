@@ -137,16 +137,8 @@ impl Jobs {
     /// Sends an outcome that is in memory again. False if the job has none there.
     pub(super) fn send_outcome_of(&mut self, job_id: JobId) -> bool {
         let owed = self.outbox.values().map(|owed| &owed.finished);
-        // An acknowledged outcome may still wait for a journal that cannot be written.
-        let unwritten = self.agenda.deferred.iter().filter_map(|record| {
-            if let Record::Finished(finished) = record {
-                Some(finished.as_ref())
-            } else {
-                None
-            }
-        });
         let outcome = owed
-            .chain(unwritten)
+            .chain(self.unwritten_outcomes())
             .find(|finished| finished.job_id == job_id)
             .cloned();
         let Some(outcome) = outcome else {
@@ -154,6 +146,17 @@ impl Jobs {
         };
         self.send(AgentMessage::JobFinished(outcome));
         true
+    }
+
+    /// Outcomes that wait for a journal that cannot be written; some may be acknowledged already.
+    pub(super) fn unwritten_outcomes(&self) -> impl Iterator<Item = &JobFinished> {
+        self.agenda.deferred.iter().filter_map(|record| {
+            if let Record::Finished(finished) = record {
+                Some(finished.as_ref())
+            } else {
+                None
+            }
+        })
     }
 
     fn finish(&mut self, finished: JobFinished) {

@@ -83,9 +83,12 @@ impl Jobs {
         let last = outcomes.keys().next_back().copied();
         let is_full = outcomes.len() >= usize::try_from(PAGE).unwrap_or(usize::MAX);
         let end = last.filter(|_| is_full).unwrap_or(u64::MAX);
-        for (sequence, owed) in self.outbox.range(behind + 1..=end) {
-            let outcome = || owed.finished.clone();
-            outcomes.entry(*sequence).or_insert_with(outcome);
+        let owed = self.outbox.values().map(|owed| &owed.finished);
+        for outcome in owed.chain(self.unwritten_outcomes()) {
+            if (behind + 1..=end).contains(&outcome.sequence) {
+                let sequence = outcome.sequence;
+                outcomes.entry(sequence).or_insert_with(|| outcome.clone());
+            }
         }
         for outcome in outcomes.into_values() {
             self.send(AgentMessage::JobFinished(outcome));

@@ -133,3 +133,21 @@ fn promise_rule_4_an_acknowledged_outcome_is_known_though_no_journal_holds_it() 
     bench.cancel(super::bench::job_id(3));
     assert_eq!(bench.finished()[0].sequence, 1);
 }
+
+#[test]
+fn promise_rule_4_a_result_that_no_disk_has_taken_is_told_to_a_store_that_went_back() {
+    let mut bench = Bench::new();
+    let job = bench.encode(1, 1);
+    bench.put(1);
+    bench.plan_write(job, 1, uid(1));
+    bench.operation(job, Ok(OperationResult::Prepared));
+    bench.journal_fails = true;
+    bench.operation(job, Ok(OperationResult::Written));
+    bench.acknowledge(1);
+    bench.take_sent();
+    bench.disconnect();
+    bench.last_stored = 0;
+    bench.connect();
+    let [finished] = bench.finished().try_into().unwrap();
+    assert_eq!((finished.job_id, finished.sequence), (job, 1));
+}
