@@ -439,6 +439,7 @@ impl Course {
                 session_id: input.id(7),
                 store_id: input.id(8),
                 last_sequence: input.near(self.watch.sequence),
+                journal_behind: input.below(8) == 0,
                 heartbeat_ms: input.near(15_000),
                 server_time: input.time(self.now.utc),
             }),

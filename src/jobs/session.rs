@@ -148,7 +148,7 @@ impl Jobs {
     /// The session stands: everything that is open is said again.
     fn welcomed(&mut self, now: Now, welcome: &Welcome) {
         self.told_time = Some((welcome.server_time, now.at));
-        self.catch_up(welcome.last_sequence);
+        self.catch_up(welcome);
         if self.store_id != Some(welcome.store_id) {
             self.store_id = Some(welcome.store_id);
             self.defer(now, Record::Store(welcome.store_id));
@@ -161,14 +161,16 @@ impl Jobs {
         self.settle_all(now);
     }
 
-    /// The coordinator holds outcomes that this journal has forgotten: it goes on behind them, and a card that lies on
-    /// an encoder may be one that was written then (promise, rules 4 and 7).
-    fn catch_up(&mut self, last_sequence: u64) {
-        if last_sequence <= self.last_sequence {
+    /// The coordinator knows of something that this journal has forgotten: the sequence goes on behind the coordinator's,
+    /// and a card that lies on an encoder may be one that was written then (promise, rules 4 and 7).
+    fn catch_up(&mut self, welcome: &Welcome) {
+        let mut records = Vec::new();
+        if welcome.last_sequence > self.last_sequence {
+            self.last_sequence = welcome.last_sequence;
+            records.push(Record::SequenceFloor(welcome.last_sequence));
+        } else if !welcome.journal_behind {
             return;
         }
-        self.last_sequence = last_sequence;
-        let mut records = vec![Record::SequenceFloor(last_sequence)];
         for encoder in &mut self.encoders {
             if encoder.settings.lift_between_cards {
                 encoder.field.add_guard(Guard::Any);

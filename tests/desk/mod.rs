@@ -166,6 +166,7 @@ impl Desk {
             session_id: Uuid::from_u128(1),
             store_id: STORE,
             last_sequence,
+            journal_behind: false,
             heartbeat_ms: 5_000,
             server_time: "2026-11-21T12:00:00Z".parse().unwrap(),
         }))

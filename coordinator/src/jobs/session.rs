@@ -42,12 +42,18 @@ impl Book {
     ) -> Result<Decision, Violation> {
         let mut out = Decision::default();
         self.check_listed(agent, &hello.open_jobs)?;
+        let journal_behind = self.is_journal_behind(agent, hello);
+        let awaited = self.restored.awaited.contains(&agent);
         let Some(record) = self.agents.get_mut(&agent) else {
             return Ok(out);
         };
         if record.retired {
             out.messages.push(Delivery::End(session, retired()));
             return Ok(out);
+        }
+        // The numbers of a copy, or of another journal, may stand for other outcomes than this journal's: it tells all.
+        if awaited || record.own_id.is_some_and(|own| own != hello.agent_id) {
+            record.last_sequence = 0;
         }
         record.own_id = Some(hello.agent_id);
         record.session = Some(Session {
@@ -62,6 +68,7 @@ impl Book {
             session_id: session.0,
             store_id: greeting.store_id,
             last_sequence: record.last_sequence,
+            journal_behind,
             heartbeat_ms: greeting.heartbeat_ms,
             server_time: now,
         };
@@ -73,6 +80,32 @@ impl Book {
         self.send_again(now, agent, &mut out);
         self.caught_up(now, agent, &mut out);
         Ok(out)
+    }
+
+    /// Whether the agent's journal has forgotten something (rules 4, 6 and 7): it is another one, it lacks outcomes, or it
+    /// does not know that a job which another process of the agent was bound for may have started.
+    fn is_journal_behind(&self, agent: AgentId, hello: &Hello) -> bool {
+        let Some(record) = self.agents.get(&agent) else {
+            return false;
+        };
+        let is_another = record.own_id.is_some_and(|own| own != hello.agent_id);
+        let lacks_outcomes = record.last_sequence > hello.last_sequence;
+        let knows = |job: JobId| {
+            let listed = hello.open_jobs.iter().find(|open| open.job_id == job);
+            listed.is_some_and(|open| open.state != OpenJobState::Accepted)
+        };
+        let forgot_a_write = self.jobs.values().any(|job| {
+            job.agent == Some(agent)
+                && job.kind == JobKind::Encode
+                && job.outcome.is_none()
+                && job.is_bound()
+                && job
+                    .binding
+                    .as_ref()
+                    .is_none_or(|bound| bound.boot != BootId(hello.boot_id))
+                && !knows(job.id)
+        });
+        is_another || lacks_outcomes || forgot_a_write
     }
 
     /// The agent's session has ended.

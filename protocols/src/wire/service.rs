@@ -83,6 +83,10 @@ pub struct Welcome {
     /// The last sequence of this agent that the store holds; everything later is to be sent again.
     #[serde(deserialize_with = "super::count::read_stored")]
     pub last_sequence: u64,
+    /// The store knows of something that this agent's journal has forgotten: a card that lies on one of its encoders may
+    /// be one that was just written.
+    #[serde(default)]
+    pub journal_behind: bool,
     /// How often each side pings, in milliseconds. Silence for two intervals is a dead link.
     pub heartbeat_ms: u64,
     /// The coordinator's time.

@@ -161,6 +161,7 @@ golden! {
         session_id: uuid!("c0000000-0000-4000-8000-000000000003"),
         store_id: uuid!("d0000000-0000-4000-8000-000000000004"),
         last_sequence: 41,
+        journal_behind: false,
         heartbeat_ms: 20_000,
         server_time: time("2026-11-21T10:00:00Z"),
     });

@@ -40,6 +40,8 @@ pub(super) struct Bench {
     pub(super) now: Now,
     pub(super) connection: u64,
     pub(super) last_stored: u64,
+    /// What the next `welcome` says of the journal.
+    pub(super) journal_behind: bool,
     pub(super) persists: usize,
     sent: Vec<AgentMessage>,
     commands: Vec<(EncoderId, EncoderCommand)>,
@@ -169,6 +171,7 @@ impl Bench {
             now,
             connection: 0,
             last_stored: 0,
+            journal_behind: false,
             persists: 0,
             sent: vec![],
             commands: vec![],
@@ -217,6 +220,7 @@ impl Bench {
             session_id: Uuid::from_u128(7),
             store_id: Uuid::from_u128(8),
             last_sequence: self.last_stored,
+            journal_behind: self.journal_behind,
             heartbeat_ms: 15_000,
             server_time: self.server_time(),
         };

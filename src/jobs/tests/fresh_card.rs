@@ -247,6 +247,23 @@ fn promise_rule_7_behind_the_coordinators_sequence_any_lying_card_counts_as_writ
 }
 
 #[test]
+fn promise_rule_7_a_journal_that_is_behind_counts_any_lying_card_as_written() {
+    let mut bench = Bench::closed(vec![settings("desk", true)]);
+    bench.open_encoders();
+    bench.journal_behind = true;
+    bench.connect();
+    bench.take_sent();
+    let job = bench.encode(1, 1);
+    bench.put(1);
+    bench.put(1);
+    assert_eq!(bench.progress(), [Progress::LiftCard]);
+    bench.clear();
+    bench.write_card(job, 1, 1);
+    let [finished] = bench.finished().try_into().unwrap();
+    assert_eq!(finished.sequence, 1);
+}
+
+#[test]
 fn promise_rule_7_behind_the_coordinators_sequence_an_empty_field_guards_nothing() {
     let mut bench = Bench::closed(vec![settings("desk", true)]);
     bench.open_encoders();

@@ -87,6 +87,7 @@ impl Ends {
             session_id: Uuid::from_u128(7),
             store_id: Uuid::from_u128(8),
             last_sequence: 0,
+            journal_behind: false,
             heartbeat_ms: 15_000,
             server_time: self.clock.utc(),
         };

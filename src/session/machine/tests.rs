@@ -109,6 +109,7 @@ fn welcome(heartbeat_ms: u64) -> String {
         session_id: Uuid::nil(),
         store_id: Uuid::nil(),
         last_sequence: 0,
+        journal_behind: false,
         heartbeat_ms,
         server_time: jiff::Timestamp::UNIX_EPOCH,
     })

@@ -52,3 +52,72 @@ fn promise_rule_6_the_same_boot_releases_what_it_proves_untouched() {
     world.finish(ONE, job, 1, Outcome::Error, Touched::Untouched, Some(A));
     assert_eq!(world.held(C), []);
 }
+
+/// What `welcome` says of the agent's journal, and from which outcome on it wants to hear.
+fn welcomed(decision: &Decision) -> (bool, u64) {
+    let welcome = decision
+        .messages
+        .iter()
+        .find_map(|delivery| match delivery {
+            Delivery::Message(_, ServiceMessage::Welcome(welcome)) => Some(welcome),
+            _ => None,
+        });
+    let welcome = welcome.unwrap();
+    (welcome.journal_behind, welcome.last_sequence)
+}
+
+#[test]
+fn promise_rule_7_an_agent_that_forgot_a_bound_job_is_told_that_its_journal_is_behind() {
+    let states = [
+        (None, true),
+        (Some(OpenJobState::Accepted), true),
+        (Some(OpenJobState::Started { uid: uid(A), n: 1 }), false),
+        (Some(OpenJobState::Finished { sequence: 1 }), false),
+    ];
+    for (state, behind) in states {
+        let mut world = World::new();
+        let job = world.encode(ONE_DESK, C);
+        world.bind(ONE, job, 1, A);
+        world.disconnect(ONE);
+        let listed = state.iter().map(|state| open(job, "desk", state.clone()));
+        let decision = world.connect_with(ONE, 77, listed.collect(), 0);
+        assert_eq!(welcomed(&decision), (behind, 0), "{state:?}");
+    }
+}
+
+#[test]
+fn promise_rule_7_the_same_start_is_not_behind() {
+    let mut world = World::new();
+    let job = world.encode(ONE_DESK, C);
+    world.bind(ONE, job, 1, A);
+    world.disconnect(ONE);
+    let listed = vec![open(job, "desk", OpenJobState::Accepted)];
+    let decision = world.connect_with(ONE, 1, listed, 0);
+    assert_eq!(welcomed(&decision), (false, 0));
+}
+
+#[test]
+fn promise_rule_4_another_journal_is_behind_and_tells_all_of_its_own_outcomes() {
+    let mut world = World::new();
+    let job = world.encode(ONE_DESK, C);
+    world.bind(ONE, job, 1, A);
+    world.finish(ONE, job, 1, Outcome::Success, Touched::Written, Some(A));
+    world.disconnect(ONE);
+    world.book.agents.get_mut(&ONE).unwrap().own_id = Some(Uuid::from_u128(0x77));
+    let decision = world.connect_with(ONE, 77, vec![], 3);
+    assert_eq!(welcomed(&decision), (true, 0));
+    world.disconnect(ONE);
+    let decision = world.connect_with(ONE, 77, vec![], 3);
+    assert_eq!(welcomed(&decision), (false, 0));
+}
+
+#[test]
+fn promise_rule_4_a_journal_with_fewer_outcomes_than_the_store_is_behind() {
+    let mut world = World::new();
+    let job = world.encode(ONE_DESK, C);
+    world.bind(ONE, job, 1, A);
+    world.finish(ONE, job, 4, Outcome::Success, Touched::Written, Some(A));
+    world.disconnect(ONE);
+    let decision = world.connect_with(ONE, 1, vec![], 3);
+    assert_eq!(welcomed(&decision), (true, 4));
+}

@@ -83,3 +83,32 @@ fn promise_rule_3_a_job_of_the_copy_that_ends_before_its_agent_was_heard_may_hav
         (ErrorCode::BridgeDisconnected, Touched::Unknown)
     );
 }
+
+#[test]
+fn promise_rule_9_an_awaited_agent_tells_every_outcome_whatever_the_copy_has_counted() {
+    let mut world = restored();
+    world.book.agents.get_mut(&ONE).unwrap().last_sequence = 2;
+    let decision = world.connect_with(ONE, 1, vec![], 2);
+    let from = decision
+        .messages
+        .iter()
+        .find_map(|delivery| match delivery {
+            Delivery::Message(_, ServiceMessage::Welcome(welcome)) => Some(welcome.last_sequence),
+            _ => None,
+        });
+    assert_eq!(from, Some(0));
+    assert!(!decision.changes.contains(&Change::AgentHeard(ONE)));
+    for sequence in [1, 2] {
+        let stranger = JobId(Uuid::from_u128(0x5550 + u128::from(sequence)));
+        let decision = world.finish(
+            ONE,
+            stranger,
+            sequence,
+            Outcome::Error,
+            Touched::Untouched,
+            None,
+        );
+        let heard = decision.changes.contains(&Change::AgentHeard(ONE));
+        assert_eq!(heard, sequence == 2);
+    }
+}
