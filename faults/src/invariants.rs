@@ -122,8 +122,8 @@ pub struct Stored {
 pub struct Ledger {
     jobs: BTreeMap<JobId, Job>,
     cards: BTreeMap<Uid, Card>,
-    /// Every card that ever carried the credential's complete image and was not destroyed.
-    complete: BTreeMap<Uuid, BTreeSet<Uid>>,
+    /// Every card that ever carried the credential's complete image and was not destroyed, with the job that wrote it.
+    complete: BTreeMap<Uuid, BTreeMap<Uid, JobId>>,
     /// The cards that each credential is tied to at the coordinator, by job.
     ties: BTreeMap<(Uuid, JobId), BTreeSet<Option<Uid>>>,
     waits: BTreeSet<String>,
@@ -136,17 +136,17 @@ struct Job {
     accepted: bool,
     changed: BTreeSet<Uid>,
     finished: Vec<Told>,
+    /// The cards on which its image was complete when its encoder said so.
+    read_back: Option<BTreeSet<Uid>>,
     shown: Option<Shown>,
+    /// What is shown comes from a copy: nobody can blame it for not knowing what came after.
+    from_copy: bool,
     stored: Option<Stored>,
     forgotten: BTreeSet<Memory>,
+    /// Both memories that could know of it were set back at the same time: no rule can repair that, and nothing is
+    /// asked of it.
+    excused: bool,
     released: bool,
-}
-
-impl Job {
-    /// Both memories that could know of it were set back: no rule can repair that, and nothing is asked of it.
-    fn is_excused(&self) -> bool {
-        self.forgotten.len() == 2
-    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -155,7 +155,6 @@ struct Card {
     carries: Option<JobId>,
     /// Who changed it since it was last lifted.
     fresh: Option<(JobId, Option<Uuid>)>,
-    destroyed: bool,
 }
 
 impl Ledger {
@@ -184,12 +183,12 @@ impl Ledger {
         let record = self.job(job);
         let credential = record.credential;
         record.changed.insert(card);
-        let (cards, excused) = (record.changed.len(), record.is_excused());
+        let (cards, excused) = (record.changed.len(), record.excused);
         let denied = record
             .finished
             .iter()
             .any(|told| told.touched == Touched::Untouched);
-        let shown = record.shown == Some(Shown::Failed(Touched::Untouched));
+        let shown = record.shown == Some(Shown::Failed(Touched::Untouched)) && !record.from_copy;
         let forgotten = record.forgotten.contains(&Memory::Journal);
         if cards > 1 && !excused {
             self.violate(
@@ -222,12 +221,21 @@ impl Ledger {
         let (credential, excused) = (self.job(job).credential, self.is_excused(job));
         let Some(credential) = credential else { return };
         let cards = self.complete.entry(credential).or_default();
-        cards.insert(card);
+        cards.insert(card, job);
         if cards.len() > 1 && !excused {
-            let words =
-                format!("credential {credential} was complete on {cards:?}, last by job {job}");
+            let words = format!("credential {credential} was complete on {cards:?}");
             self.violate(Invariant::OneCompleteCard, words);
         }
+    }
+
+    /// The cards that carry, or carried, the credential's complete image and were not destroyed.
+    pub fn complete_on(&self, credential: Uuid) -> Vec<Uid> {
+        let cards = self.complete.get(&credential);
+        cards
+            .into_iter()
+            .flat_map(BTreeMap::keys)
+            .copied()
+            .collect()
     }
 
     /// The card left the field of its encoder.
@@ -237,9 +245,6 @@ impl Ledger {
 
     /// The operator destroyed the card, and said so by releasing its credential.
     pub fn destroyed(&mut self, card: Uid) {
-        let entry = self.cards.entry(card).or_default();
-        entry.destroyed = true;
-        entry.carries = None;
         for cards in self.complete.values_mut() {
             cards.remove(&card);
         }
@@ -254,6 +259,18 @@ impl Ledger {
         }
     }
 
+    /// The encoder says that the image of this encode was read back completely. A success is judged by the card as it is
+    /// now; where a harness cannot tell this moment, by the card as it is when the outcome is told.
+    pub fn read_back(&mut self, job: JobId) {
+        self.job(job).read_back = Some(self.carrying(job));
+    }
+
+    fn carrying(&self, job: JobId) -> BTreeSet<Uid> {
+        let carrying = |card: &Card| card.carries == Some(job);
+        let cards = self.cards.iter().filter(|(_, card)| carrying(card));
+        cards.map(|(uid, _)| *uid).collect()
+    }
+
     /// A memory that held something of the job was set back behind it.
     pub fn forgot(&mut self, memory: Memory, job: JobId) {
         let record = self.job(job);
@@ -262,19 +279,13 @@ impl Ledger {
             record.shown = None;
             record.stored = None;
         }
-        if !record.is_excused() {
+        record.excused |= record.forgotten.len() == 2;
+        if !record.excused {
             return;
         }
         // What nobody knows of any more cannot be protected: see the crate's README.
-        if let Some(credential) = record.credential
-            && let Some(cards) = self.complete.get_mut(&credential)
-        {
-            let jobs = &self.jobs;
-            let held = &self.cards;
-            cards.retain(|card| {
-                let carried = held.get(card).and_then(|card| card.carries);
-                carried.is_some_and(|by| jobs.get(&by).is_some_and(|job| !job.is_excused()))
-            });
+        for cards in self.complete.values_mut() {
+            cards.retain(|_, by| *by != job);
         }
     }
 
@@ -304,23 +315,27 @@ impl Ledger {
     pub fn shows(&mut self, job: JobId, shown: Shown) {
         let record = self.job(job);
         let before = record.shown.replace(shown.clone());
-        let (changed, excused) = (!record.changed.is_empty(), record.is_excused());
+        record.from_copy &= before.as_ref() == Some(&shown);
+        let blind = record.from_copy;
+        let (changed, excused) = (!record.changed.is_empty(), record.excused);
         let ended = before.filter(|before| *before != Shown::Pending);
         if ended.is_some_and(|before| before != shown) {
             let words = format!("the ended attempt of job {job} became {shown:?}");
             self.violate(Invariant::OneOutcome, words);
         }
-        if shown == Shown::Failed(Touched::Untouched) && changed && !excused {
+        if shown == Shown::Failed(Touched::Untouched) && changed && !excused && !blind {
             let words = format!("the attempt of job {job} says that nothing was changed");
             self.violate(Invariant::UntouchedIsUntouched, words);
         }
     }
 
-    /// The coordinator holds this outcome of the job, in its row or as that of a job it does not know.
+    /// The coordinator holds this outcome of the job, in its row or as that of a job it does not know. A store that had
+    /// forgotten the job knows of it again.
     pub fn stored(&mut self, job: JobId, stored: Stored) {
         let record = self.job(job);
+        record.forgotten.remove(&Memory::Store);
         let before = record.stored.replace(stored);
-        let (changed, excused) = (!record.changed.is_empty(), record.is_excused());
+        let (changed, excused) = (!record.changed.is_empty(), record.excused);
         if before.is_some_and(|before| before.touched != stored.touched) {
             let words = format!("the stored outcome of job {job} became {stored:?}");
             self.violate(Invariant::OneOutcome, words);
@@ -329,6 +344,20 @@ impl Ledger {
             let words = format!("the coordinator holds that job {job} changed nothing");
             self.violate(Invariant::UntouchedIsUntouched, words);
         }
+    }
+
+    /// The copy that the coordinator's store went back to shows the attempt so.
+    pub fn copy_shows(&mut self, job: JobId, shown: Shown) {
+        let record = self.job(job);
+        record.shown = Some(shown);
+        record.from_copy = true;
+    }
+
+    /// The copy that the coordinator's store went back to holds this outcome of the job.
+    pub fn copy_holds(&mut self, job: JobId, stored: Stored) {
+        let record = self.job(job);
+        record.forgotten.remove(&Memory::Store);
+        record.stored = Some(stored);
     }
 
     /// At the end, the coordinator ties the credential to this card because of this job. None: to an unknown card.
@@ -346,7 +375,7 @@ impl Ledger {
     }
 
     fn is_excused(&self, job: JobId) -> bool {
-        self.jobs.get(&job).is_some_and(Job::is_excused)
+        self.jobs.get(&job).is_some_and(|job| job.excused)
     }
 
     fn violate(&mut self, invariant: Invariant, words: String) {
@@ -358,12 +387,11 @@ impl Ledger {
         if self.job(job).credential.is_none() {
             return;
         }
-        let on = self
-            .cards
-            .iter()
-            .find(|(_, card)| card.carries == Some(job))
-            .map(|(uid, _)| uid.to_string());
-        if told.touched != Touched::Written || on.is_none() || on != told.card_number {
+        let read_back = self.job(job).read_back.clone();
+        let on = read_back.unwrap_or_else(|| self.carrying(job));
+        let mut numbers = on.iter().map(ToString::to_string);
+        let is_there = numbers.any(|number| told.card_number.as_ref() == Some(&number));
+        if told.touched != Touched::Written || !is_there {
             let words = format!(
                 "job {job} succeeded as {:?} on card {:?}; its image is complete on {on:?}",
                 told.touched, told.card_number

@@ -6,3 +6,4 @@
 pub mod invariants;
 #[cfg(unix)]
 pub mod kill;
+pub mod sim;

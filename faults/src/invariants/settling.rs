@@ -13,7 +13,7 @@ impl Ledger {
         let jobs: Vec<(JobId, Job)> = self
             .jobs
             .iter()
-            .filter(|(_, job)| !job.is_excused())
+            .filter(|(_, job)| !job.excused)
             .map(|(id, job)| (*id, job.clone()))
             .collect();
         for (id, job) in jobs {
@@ -44,7 +44,10 @@ impl Ledger {
                 self.violate(Invariant::OneOutcome, words);
             }
             Some(stored) => {
-                self.compare(id, job, told, stored);
+                // A release ends what was open as unknown: nothing that the agent says later counts.
+                if !job.released {
+                    self.compare(id, job, told, stored);
+                }
                 self.settle_ties(id, job, told, stored);
             }
         }

@@ -60,7 +60,7 @@ fn welcomed(decision: &Decision) -> (bool, u64) {
         .iter()
         .find_map(|delivery| match delivery {
             Delivery::Message(_, ServiceMessage::Welcome(welcome)) => Some(welcome),
-            _ => None,
+            Delivery::Message(..) | Delivery::Plan { .. } | Delivery::End(..) => None,
         });
     let welcome = welcome.unwrap();
     (welcome.journal_behind, welcome.last_sequence)

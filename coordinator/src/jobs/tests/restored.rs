@@ -94,7 +94,7 @@ fn promise_rule_9_an_awaited_agent_tells_every_outcome_whatever_the_copy_has_cou
         .iter()
         .find_map(|delivery| match delivery {
             Delivery::Message(_, ServiceMessage::Welcome(welcome)) => Some(welcome.last_sequence),
-            _ => None,
+            Delivery::Message(..) | Delivery::Plan { .. } | Delivery::End(..) => None,
         });
     assert_eq!(from, Some(0));
     assert!(!decision.changes.contains(&Change::AgentHeard(ONE)));

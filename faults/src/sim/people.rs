@@ -1,0 +1,269 @@
+//! What people do: ask for keys and scans, move cards, change and delete credentials, release and retire.
+
+use encoder_coordinator::{
+    jobs::CredentialId,
+    store::credentials::{CredentialRow, IssueState},
+};
+use encoder_protocols::card::{Uid, virtual_card::CardKind};
+
+use super::{
+    common::{Common, MILLISECOND, SECOND},
+    desk::Input,
+    table::{Card, lock},
+    world::{Event, MOBILE, World},
+};
+
+impl World {
+    /// The property's software asks for something, and for the next thing a while later.
+    pub(super) fn property(&mut self) {
+        if self.common.calm {
+            return;
+        }
+        let pause = self.common.up_to(self.common.weather.pace);
+        self.after(pause, Event::Property);
+        match self.common.dice.below(100) {
+            0..=69 => self.ask_for_a_key(),
+            70..=81 => self.ask_for_a_scan(),
+            82..=89 if self.common.weather.deletes => self.delete_credential(),
+            _ => self.change_credential(),
+        }
+    }
+
+    /// An encoder that the coordinator knows, with the hardware behind it.
+    fn some_encoder(&mut self) -> Option<(usize, encoder_coordinator::jobs::EncoderId)> {
+        let hardware = self.common.dice.index(3);
+        let plugged = lock(&self.common.table).encoders.get(hardware)?.pc;
+        let home = usize::from(hardware == 2);
+        let pc = plugged.unwrap_or(home);
+        Some((hardware, self.encoder_at(hardware, pc)?))
+    }
+
+    fn some_credential(&mut self, wanted: impl Fn(&CredentialRow) -> bool) -> Option<CredentialId> {
+        let rows = &self.coordinator.store.credentials;
+        let fitting: Vec<CredentialId> = rows
+            .iter()
+            .filter(|(_, row)| row.deleted_at.is_none() && wanted(row))
+            .map(|(id, _)| *id)
+            .collect();
+        self.common.dice.pick(&fitting)
+    }
+
+    fn ask_for_a_key(&mut self) {
+        let Some((hardware, encoder)) = self.some_encoder() else {
+            return;
+        };
+        let waiting = |row: &CredentialRow| row.issue_state() != IssueState::Issued;
+        let credential = if self.common.dice.chance(300) {
+            None
+        } else {
+            self.some_credential(waiting)
+        };
+        let credential = credential.unwrap_or_else(|| self.new_credential());
+        self.ask(encoder, Some(credential));
+        if self.common.dice.chance(650) {
+            let after = self.common.up_to(6 * SECOND);
+            self.after(after, Event::Put(hardware));
+        }
+        // The same again, or the next guest's, at once.
+        if self.common.dice.chance(150) {
+            self.ask(encoder, Some(credential));
+        } else if self.common.dice.chance(150) {
+            let next = self.new_credential();
+            self.ask(encoder, Some(next));
+        }
+    }
+
+    fn ask_for_a_scan(&mut self) {
+        if let Some((hardware, encoder)) = self.some_encoder() {
+            self.ask(encoder, None);
+            self.after(SECOND, Event::Put(hardware));
+        }
+    }
+
+    fn delete_credential(&mut self) {
+        let Some(credential) = self.some_credential(|_| true) else {
+            return;
+        };
+        let now = self.coordinator.utc(&self.common);
+        let Some(desk) = &mut self.coordinator.desk else {
+            return;
+        };
+        desk.inputs.push_back(Input::CredentialDeleted(credential));
+        self.common.count("credential deleted");
+        self.coordinator.change_store(|store| {
+            if let Some(row) = store.credentials.get_mut(&credential) {
+                std::rc::Rc::make_mut(row).deleted_at = Some(now);
+            }
+        });
+        self.wake_coordinator();
+    }
+
+    /// A credential that is on a card changes, so that the same card wants to be written again.
+    fn change_credential(&mut self) {
+        let issued = |row: &CredentialRow| row.issued.is_some();
+        let Some(credential) = self.some_credential(issued) else {
+            return;
+        };
+        self.coordinator.change_store(|store| {
+            if let Some(row) = store.credentials.get_mut(&credential) {
+                std::rc::Rc::make_mut(row).content_version += 1;
+            }
+        });
+        let Some((hardware, encoder)) = self.some_encoder() else {
+            return;
+        };
+        self.ask(encoder, Some(credential));
+        let Some(uid) = self
+            .common
+            .ledger
+            .complete_on(credential.0)
+            .first()
+            .copied()
+        else {
+            return;
+        };
+        // Whoever asks for it again has the very card at hand, mostly.
+        let card = lock(&self.common.table)
+            .cards
+            .iter()
+            .position(|card| card.uid == uid);
+        if let Some(card) = card.filter(|_| self.common.dice.chance(700)) {
+            self.lift_all(hardware);
+            self.put(card, hardware);
+        }
+    }
+
+    /// Somebody does something with the cards at an encoder.
+    pub(super) fn clerk(&mut self, encoder: usize) {
+        if self.common.calm {
+            return;
+        }
+        let pause = 50 * MILLISECOND + self.common.up_to(2 * self.common.weather.pace);
+        self.after(pause, Event::Clerk(encoder));
+        let lying = lock(&self.common.table).lying(encoder);
+        let Some(first) = lying.first().copied() else {
+            return self.put_card(encoder);
+        };
+        match self.common.dice.below(100) {
+            0..=44 => self.lift_all(encoder),
+            45..=64 => self.swap(encoder),
+            65..=71 => self.put_another(encoder),
+            72..=79 => {
+                self.lift_all(encoder);
+                self.put(first, encoder);
+            }
+            _ => {}
+        }
+    }
+
+    /// Puts a card on an encoder on which none lies.
+    pub(super) fn put_card(&mut self, encoder: usize) {
+        if !self.common.calm && lock(&self.common.table).lying(encoder).is_empty() {
+            self.put_another(encoder);
+        }
+    }
+
+    fn put_another(&mut self, encoder: usize) {
+        let free: Vec<usize> = {
+            let table = lock(&self.common.table);
+            let is_free = |card: &Card| card.lies_on.is_none() && !card.destroyed;
+            let numbered = table.cards.iter().enumerate();
+            numbered
+                .filter(|(_, card)| is_free(card))
+                .map(|(at, _)| at)
+                .collect()
+        };
+        if let Some(card) = self.common.dice.pick(&free) {
+            self.put(card, encoder);
+        }
+    }
+
+    pub(super) fn swap(&mut self, encoder: usize) {
+        self.lift_all(encoder);
+        self.put_another(encoder);
+    }
+
+    fn put(&mut self, card: usize, encoder: usize) {
+        self.common
+            .note(|| format!("people: put card {card} on encoder {encoder}"));
+        if let Some(uid) = lock(&self.common.table).lift(card) {
+            self.common.ledger.lifted(uid);
+        }
+        lock(&self.common.table).put(card, encoder);
+    }
+
+    pub(super) fn lift_all(&mut self, encoder: usize) {
+        let lying = lock(&self.common.table).lying(encoder);
+        for card in lying {
+            let lifted = lock(&self.common.table).lift(card);
+            if let Some(uid) = lifted {
+                self.common
+                    .note(|| format!("people: lift card {uid} from encoder {encoder}"));
+                self.common.ledger.lifted(uid);
+            }
+        }
+    }
+
+    /// The operator's word that every card which holds the credential is destroyed; it is true.
+    pub(super) fn release(&mut self) {
+        let held: Vec<CredentialId> = {
+            let holds = self.coordinator.store.holds.iter();
+            holds
+                .filter(|(_, holds)| !holds.is_empty())
+                .map(|(id, _)| *id)
+                .collect()
+        };
+        let Some(credential) = self.common.dice.pick(&held) else {
+            return;
+        };
+        if let Some(desk) = &mut self.coordinator.desk {
+            desk.inputs.push_back(Input::Released(credential));
+            self.wake_coordinator();
+        }
+    }
+
+    /// The encoder that moves is carried to another PC. No card stays on it.
+    pub(super) fn carry_encoder(&mut self) {
+        self.lift_all(MOBILE);
+        let (from, to) = {
+            let mut table = lock(&self.common.table);
+            let from = table.encoders.get(MOBILE).and_then(|at| at.pc);
+            table.unplug(MOBILE);
+            (from, usize::from(from == Some(0)))
+        };
+        self.common
+            .note(|| format!("people: carry the encoder from {from:?} to pc{to}"));
+        self.common.count("encoder moved");
+        if let Some(from) = from {
+            self.wake(from);
+        }
+        let after = self.common.up_to(10 * SECOND);
+        self.after(after, Event::Plug(MOBILE, to));
+    }
+}
+
+impl Common {
+    /// Destroys every card that holds the credential or carries it.
+    pub(super) fn destroy_cards(&mut self, credential: CredentialId, named: &[Uid]) {
+        let mut uids = self.ledger.complete_on(credential.0);
+        uids.extend(named);
+        let mut table = lock(&self.table);
+        for at in 0..table.cards.len() {
+            let uid = table.cards.get(at).map(|card| card.uid);
+            if let Some(uid) = uid.filter(|uid| uids.contains(uid)) {
+                if table.lift(at).is_some() {
+                    self.ledger.lifted(uid);
+                }
+                if let Some(card) = table.cards.get_mut(at) {
+                    card.destroyed = true;
+                }
+                self.ledger.destroyed(uid);
+            }
+        }
+        self.ledger.released(credential.0);
+        let usable = table.cards.iter().filter(|card| !card.destroyed).count();
+        if usable < 6 {
+            table.add(CardKind::ClassicMini);
+        }
+    }
+}
