@@ -63,7 +63,7 @@ impl Clock {
         Timestamp::now()
     }
 
-    /// Waits for a moment, at most [`RESUME_NOTICE`] beyond it if the PC slept over it. Dropping the future loses nothing.
+    /// Waits for a moment, at most a second beyond it if the PC slept over it. Dropping the future loses nothing.
     pub async fn sleep_until(&self, moment: Moment) {
         loop {
             let left = moment.since(self.now());
