@@ -295,11 +295,11 @@ class Cases:
     @case
     def shows_which_doors_the_card_opens(self):
         related = self.seam.access_methods.get_related(access_method_ids=self.grant.access_method_ids)
-        doors = {door.acs_entrance_id for door in related.acs_entrances}
+        doors = {door["acs_entrance_id"] for door in related.acs_entrances}
         assert doors == set(self.seed["acs_entrance_ids"][:2]), related
-        assert related.access_grants[0].access_grant_id == self.grant.access_grant_id
+        assert related.access_grants[0]["access_grant_id"] == self.grant.access_grant_id
         of_grant = self.seam.access_grants.get_related(access_grant_ids=[self.grant.access_grant_id])
-        assert of_grant.user_identities[0].email_address == "jane.doe@example.com", of_grant
+        assert of_grant.user_identities[0]["email_address"] == "jane.doe@example.com", of_grant
 
     @case
     def grants_access_to_a_space(self):
@@ -322,12 +322,12 @@ class Cases:
     @case
     def scans_a_card_to_assign_it(self):
         related = self.seam.access_methods.get_related(access_method_ids=self.grant.access_method_ids)
-        owner = related.acs_credentials[0].acs_user_id
+        owner = related.acs_credentials[0]["acs_user_id"]
         attempt = self.seam.acs.encoders.scan_to_assign_credential(
             acs_encoder_id=self.encoder_id, acs_user_id=owner, wait_for_action_attempt=WAIT
         )
         assert attempt.action_type == "SCAN_TO_ASSIGN_CREDENTIAL", attempt
-        assert attempt.result.acs_credential_id == related.acs_credentials[0].acs_credential_id
+        assert attempt.result.acs_credential_id == related.acs_credentials[0]["acs_credential_id"]
         error = self.fails_with(
             "uncategorized_error",
             lambda: self.seam.acs.encoders.scan_to_assign_credential(
