@@ -1,7 +1,7 @@
 //! The kill matrix: the real agent and the real coordinator are killed at every step of their databases and at every byte
 //! of the exchange with the device, and started again.
 //!
-//! A [`Case`](case::Case) says who is killed where, what its disk loses, and what lies on the encoder afterwards. Every
+//! A case says who is killed where, what its disk loses, and what lies on the encoder afterwards. Every
 //! case is a site of its own, with a coordinator, an agent and an encoder on a pseudo terminal, and is played from the
 //! request over HTTP to the jobs that come after it. Then HTTP, journal, store and the memory of every card are held
 //! against the [invariants](crate::invariants).
