@@ -9,14 +9,20 @@ mod chaos;
 mod common;
 mod desk;
 mod dice;
+mod disks;
 mod encoder;
+mod journal;
 mod network;
 mod pc;
 mod people;
+mod procedure;
+mod rest;
+mod round;
 mod store;
 mod table;
 #[cfg(test)]
 mod tests;
+mod wires;
 mod world;
 
 pub use common::Coverage;

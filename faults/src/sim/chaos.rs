@@ -1,18 +1,16 @@
 //! What fails, and how it is mended.
 
-use encoder_agent::journal::MemoryJournal;
 use encoder_coordinator::jobs::AgentId;
-use uuid::Uuid;
 
 use super::{
-    common::{Common, MILLISECOND, SECOND},
+    common::{MILLISECOND, SECOND},
     desk::Input,
+    disks::forget_all,
     network::{Frame, Side, Way},
-    pc::{Disk, Pc},
+    pc::Pc,
     table::lock,
     world::{AGENTS, CLONE, Event, MOBILE, World},
 };
-use crate::invariants::Memory;
 
 impl World {
     /// Something fails, and the next thing a while later.
@@ -68,7 +66,7 @@ impl World {
         }
     }
 
-    fn connections_of(&self, pc: usize) -> Vec<usize> {
+    pub(super) fn connections_of(&self, pc: usize) -> Vec<usize> {
         let open = self.connections.iter();
         open.filter(|(_, connection)| connection.pc == pc)
             .map(|(id, _)| *id)
@@ -115,7 +113,7 @@ impl World {
         self.wake(index);
     }
 
-    fn stop_agent(&mut self, index: usize) {
+    pub(super) fn stop_agent(&mut self, index: usize) {
         let now = self.common.now;
         if let Some(pc) = self.pcs.get_mut(index).filter(|pc| pc.frozen_until <= now) {
             pc.stop(&mut self.common);
@@ -145,7 +143,7 @@ impl World {
     }
 
     /// The connection breaks; each side hears of it, or one of them does not until its pings go unanswered.
-    fn cut_link(&mut self, pc: usize) {
+    pub(super) fn cut_link(&mut self, pc: usize) {
         for id in self.connections_of(pc) {
             self.common.count("link cut");
             let Some(connection) = self.connections.get_mut(&id) else {
@@ -169,7 +167,7 @@ impl World {
     }
 
     /// Nothing passes for a while; then everything does.
-    fn stall(&mut self, pc: usize) {
+    pub(super) fn stall(&mut self, pc: usize) {
         let until = self.common.now + self.common.up_to(60 * SECOND);
         for id in self.connections_of(pc) {
             self.common.count("link stalled");
@@ -179,7 +177,7 @@ impl World {
         }
     }
 
-    fn half_open(&mut self, pc: usize) {
+    pub(super) fn half_open(&mut self, pc: usize) {
         for id in self.connections_of(pc) {
             self.common.count("link half-open");
             if let Some(connection) = self.connections.get_mut(&id) {
@@ -188,7 +186,7 @@ impl World {
         }
     }
 
-    fn unplug(&mut self, encoder: usize) {
+    pub(super) fn unplug(&mut self, encoder: usize) {
         let mut table = lock(&self.common.table);
         let Some(pc) = table.encoders.get(encoder).and_then(|at| at.pc) else {
             return;
@@ -217,7 +215,7 @@ impl World {
     }
 
     /// The process stands still, alone or with its PC; time goes on.
-    fn freeze(&mut self, index: usize) {
+    pub(super) fn freeze(&mut self, index: usize) {
         let time = self.common.up_to(90 * SECOND);
         let now = self.common.now;
         let Some(pc) = self.pcs.get_mut(index) else {
@@ -232,7 +230,7 @@ impl World {
         pc.frozen_until = now + time;
     }
 
-    fn freeze_coordinator(&mut self) {
+    pub(super) fn freeze_coordinator(&mut self) {
         let time = self.common.up_to(60 * SECOND);
         if self.coordinator.desk.is_some() {
             self.common.count("coordinator suspended");
@@ -241,7 +239,7 @@ impl World {
     }
 
     /// A wall clock is set, of one side.
-    fn jump_clock(&mut self) {
+    pub(super) fn jump_clock(&mut self) {
         let longest = 10 * 60 * SECOND;
         let by = i64::try_from(self.common.up_to(2 * longest)).unwrap_or(0);
         let by = by - i64::try_from(longest).unwrap_or(0);
@@ -259,108 +257,7 @@ impl World {
         }
     }
 
-    fn fill_disk(&mut self, index: usize) {
-        let time = self.common.up_to(40 * SECOND);
-        if let Some(pc) = self.pcs.get_mut(index) {
-            self.common.count("disk full");
-            self.common
-                .note(|| format!("chaos: the disk of pc{index} is full"));
-            pc.disk.full = true;
-            self.after(time, Event::Room(index));
-        }
-    }
-
-    pub(super) fn room(&mut self, index: usize) {
-        if let Some(pc) = self.pcs.get_mut(index) {
-            pc.disk.full = false;
-        }
-    }
-
-    /// The journal is lost or damaged: the next start sets it aside and begins a new one.
-    fn lose_journal(&mut self, index: usize) {
-        if index == CLONE {
-            return;
-        }
-        self.kill_agent(index, true);
-        let journal = MemoryJournal::new(Uuid::from_u128(self.common.fresh()));
-        if let Some(pc) = self.pcs.get_mut(index).filter(|pc| !pc.gone) {
-            self.common.count("journal lost");
-            self.common
-                .note(|| format!("chaos: the journal of pc{index} is lost"));
-            pc.disk.problem = Some("a damaged journal was set aside".to_owned());
-            pc.disk.replace(&mut self.common, journal);
-        }
-    }
-
-    /// An image of the disk is taken, or an old one comes back.
-    fn image(&mut self, index: usize) {
-        if self.common.dice.chance(500) {
-            return self.old_image(index);
-        }
-        if let Some(pc) = self.pcs.get_mut(index) {
-            pc.disk.images.push(pc.disk.journal.clone());
-        }
-    }
-
-    /// The PC gets an old image of its disk.
-    fn old_image(&mut self, index: usize) {
-        let Some(pc) = self.pcs.get_mut(index).filter(|_| index != CLONE) else {
-            return;
-        };
-        let old = pc.disk.images.len();
-        let Some(image) = pc.disk.images.get(self.common.dice.index(old)).cloned() else {
-            return;
-        };
-        self.kill_agent(index, true);
-        if let Some(pc) = self.pcs.get_mut(index).filter(|pc| !pc.gone) {
-            self.common.count("old disk image restored");
-            self.common
-                .note(|| format!("chaos: pc{index} gets an old disk image"));
-            pc.disk.replace(&mut self.common, image);
-        }
-    }
-
-    /// A second machine gets the first one's disk, token and all; or is switched off.
-    fn clone_pc(&mut self) {
-        if self.pcs.get(CLONE).is_some_and(|pc| pc.process.is_some()) {
-            return self.switch_clone_off();
-        }
-        let Some(first) = self.pcs.first() else {
-            return;
-        };
-        if first.gone {
-            return;
-        }
-        self.switch_clone_off();
-        let Some(first) = self.pcs.first() else {
-            return;
-        };
-        let (journal, jobs) = (first.disk.journal.clone(), first.disk.jobs.clone());
-        self.common.count("pc cloned");
-        self.common.note(|| "chaos: pc0 is cloned".to_owned());
-        share(&mut self.common, &journal);
-        self.common.forked = true;
-        if let Some(clone) = self.pcs.get_mut(CLONE) {
-            clone.disk.journal = journal;
-            clone.disk.jobs = jobs;
-            clone.disk.full = false;
-            clone.start(&mut self.common);
-        }
-        self.wake(CLONE);
-    }
-
-    /// The second machine is found out and never used again: what only it knew is forgotten.
-    fn switch_clone_off(&mut self) {
-        self.kill_agent(CLONE, false);
-        if let Some(clone) = self.pcs.get_mut(CLONE) {
-            clone.starts_at = None;
-            share(&mut self.common, &clone.disk.journal);
-            forget_all(&mut self.common, &clone.disk);
-            clone.disk.journal = MemoryJournal::new(Uuid::from_u128(self.common.fresh()));
-        }
-    }
-
-    fn copy_or_restore(&mut self) {
+    pub(super) fn copy_or_restore(&mut self) {
         if self.common.dice.chance(500) {
             self.restore();
         } else {
@@ -369,7 +266,7 @@ impl World {
     }
 
     /// The store goes back to a copy.
-    fn restore(&mut self) {
+    pub(super) fn restore(&mut self) {
         let at = self.common.dice.index(self.coordinator.copies.len());
         let Some(copy) = self.coordinator.copies.get(at).cloned() else {
             return;
@@ -384,7 +281,7 @@ impl World {
     }
 
     /// An agent never comes back: its PC is out of service, now or soon.
-    fn retire(&mut self) {
+    pub(super) fn retire(&mut self) {
         let index = self.common.dice.index(2);
         let Some(agent) = AGENTS.get(index).copied() else {
             return;
@@ -470,7 +367,7 @@ impl World {
         }
     }
 
-    fn plug_everything(&mut self) {
+    pub(super) fn plug_everything(&mut self) {
         let alive = self.pcs.iter().position(|pc| !pc.gone).unwrap_or(0);
         let mut table = lock(&self.common.table);
         for (encoder, home) in [(MOBILE, alive), (1, 0), (2, 1)] {
@@ -480,26 +377,6 @@ impl World {
                 table.unplug(encoder);
                 table.plug(encoder, home);
             }
-        }
-    }
-}
-
-/// What this journal holds open is not its alone any more.
-fn share(common: &mut Common, journal: &MemoryJournal) {
-    let contents = journal.contents();
-    for job in contents.open_jobs {
-        common.ledger.forgot(Memory::Journal, job.facts.job_id);
-    }
-    for owed in contents.unacknowledged {
-        common.ledger.forgot(Memory::Journal, owed.finished.job_id);
-    }
-}
-
-/// Nothing of what this PC alone accepted is heard again.
-fn forget_all(common: &mut Common, disk: &Disk) {
-    for job in &disk.jobs {
-        if common.is_accepted_by(*job, disk.pc) {
-            common.ledger.forgot(Memory::Journal, *job);
         }
     }
 }

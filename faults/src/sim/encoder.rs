@@ -16,35 +16,35 @@ use std::{
 };
 
 use encoder_agent::encoder::{
-    CardOperation, EncoderCommand, EncoderEvent, EncoderIdentity, EncoderSettings, OperationError,
+    EncoderCommand, EncoderEvent, EncoderIdentity, EncoderSettings, OperationError,
     OperationResult, Poll,
 };
 use encoder_protocols::{
     card::{
-        self, CardContents, CardDescription, CardError, CardImage, CardLinkError, Prepared,
-        Technology, Uid, WriteError, WriteRules, job_error,
+        CardContents, CardDescription, CardError, CardImage, CardLinkError, Prepared, Technology,
+        Uid, WriteError, job_error,
     },
     wire::{Abilities, ErrorCode, JobError, JobId, Touched},
 };
 
 use super::{
     common::{Common, Micros, SECOND},
-    table::{Link, Shared, ask, lock},
+    table::{Link, Shared, lock},
 };
 
-const HOLD: Micros = 10 * SECOND;
-const HEALTH: Micros = 5 * SECOND;
+pub(super) const HOLD: Micros = 10 * SECOND;
+pub(super) const HEALTH: Micros = 5 * SECOND;
 
 /// How an operation's procedure ended.
-enum Done {
+pub(super) enum Done {
     Prepared(Result<(Prepared, CardDescription), CardError>),
     Verified(Result<(), CardError>),
     Read(Result<CardContents, CardError>),
 }
 
-type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub(super) type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-enum State {
+pub(super) enum State {
     Opening {
         until: Micros,
     },
@@ -84,16 +84,16 @@ pub(super) struct Task {
     /// Which encoder stands behind the port.
     pub(super) hardware: usize,
     pub(super) commands: VecDeque<EncoderCommand>,
-    settings: EncoderSettings,
-    pc: usize,
-    state: State,
-    watching: bool,
-    deferred: VecDeque<EncoderCommand>,
-    problem: bool,
-    failures: u32,
-    generation: u64,
+    pub(super) settings: EncoderSettings,
+    pub(super) pc: usize,
+    pub(super) state: State,
+    pub(super) watching: bool,
+    pub(super) deferred: VecDeque<EncoderCommand>,
+    pub(super) problem: bool,
+    pub(super) failures: u32,
+    pub(super) generation: u64,
     /// The last look missed a card that lay there: the next one does not.
-    blinked: bool,
+    pub(super) blinked: bool,
 }
 
 impl Task {
@@ -134,7 +134,7 @@ impl Task {
         events
     }
 
-    fn step(&mut self, common: &mut Common, events: &mut Vec<EncoderEvent>) -> bool {
+    pub(super) fn step(&mut self, common: &mut Common, events: &mut Vec<EncoderEvent>) -> bool {
         let now = common.now;
         match &mut self.state {
             State::Opening { until } | State::Pausing { until } => {
@@ -183,20 +183,20 @@ impl Task {
         }
     }
 
-    fn next_command(&mut self) -> Option<EncoderCommand> {
+    pub(super) fn next_command(&mut self) -> Option<EncoderCommand> {
         self.deferred
             .pop_front()
             .or_else(|| self.commands.pop_front())
     }
 
-    fn is_connected(&self, table: &Shared) -> bool {
+    pub(super) fn is_connected(&self, table: &Shared) -> bool {
         lock(table)
             .encoders
             .get(self.hardware)
             .is_some_and(|at| at.pc == Some(self.pc) && at.generation == self.generation)
     }
 
-    fn decline(&mut self, command: EncoderCommand, events: &mut Vec<EncoderEvent>) {
+    pub(super) fn decline(&mut self, command: EncoderCommand, events: &mut Vec<EncoderEvent>) {
         match command {
             EncoderCommand::Watch => self.watching = true,
             EncoderCommand::Rest => self.watching = false,
@@ -208,7 +208,7 @@ impl Task {
         }
     }
 
-    fn open_or_pause(&mut self, common: &mut Common, events: &mut Vec<EncoderEvent>) {
+    pub(super) fn open_or_pause(&mut self, common: &mut Common, events: &mut Vec<EncoderEvent>) {
         let now = common.now;
         if matches!(self.state, State::Pausing { .. }) {
             self.state = State::Opening {
@@ -231,7 +231,7 @@ impl Task {
     }
 
     /// The device cannot be used: says so once, and tries again after a pause.
-    fn fail(&mut self, now: Micros, events: &mut Vec<EncoderEvent>) {
+    pub(super) fn fail(&mut self, now: Micros, events: &mut Vec<EncoderEvent>) {
         if !std::mem::replace(&mut self.problem, true) {
             events.push(EncoderEvent::Fault {
                 code: ErrorCode::EncoderNotOnline,
@@ -245,7 +245,7 @@ impl Task {
         };
     }
 
-    fn look(&mut self, common: &mut Common, events: &mut Vec<EncoderEvent>) {
+    pub(super) fn look(&mut self, common: &mut Common, events: &mut Vec<EncoderEvent>) {
         let now = common.now;
         if !self.watching {
             self.state = State::Idle { due: now + HEALTH };
@@ -265,7 +265,7 @@ impl Task {
         events.push(EncoderEvent::Polled(poll));
     }
 
-    fn obey(
+    pub(super) fn obey(
         &mut self,
         common: &mut Common,
         command: EncoderCommand,
@@ -299,7 +299,13 @@ impl Task {
         }
     }
 
-    fn link(&self, table: &Shared, job: JobId, uid: Uid, cancel: &Arc<AtomicBool>) -> Link {
+    pub(super) fn link(
+        &self,
+        table: &Shared,
+        job: JobId,
+        uid: Uid,
+        cancel: &Arc<AtomicBool>,
+    ) -> Link {
         Link {
             table: table.clone(),
             encoder: self.hardware,
@@ -312,104 +318,8 @@ impl Task {
         }
     }
 
-    fn operate(&mut self, common: &mut Common, job: JobId, uid: Uid, operation: CardOperation) {
-        let cancel = Arc::new(AtomicBool::new(false));
-        let mut link = self.link(&common.table, job, uid, &cancel);
-        let mut kept = None;
-        let work: Work<Done> = match operation {
-            CardOperation::Prepare(image) => {
-                kept = Some(image.clone());
-                Box::pin(async move {
-                    let prepared = async {
-                        link.select().await.map_err(unplaced)?;
-                        card::prepare(&mut link, &image, WriteRules::default()).await
-                    };
-                    let prepared = prepared.await;
-                    Done::Prepared(prepared.map(|prepared| (prepared, link.card)))
-                })
-            }
-            CardOperation::Verify(image) => {
-                kept = Some(image.clone());
-                Box::pin(async move {
-                    let verified = async {
-                        link.select().await.map_err(unplaced)?;
-                        card::verify(&mut link, &image).await
-                    };
-                    Done::Verified(verified.await)
-                })
-            }
-            CardOperation::Read(plan) => Box::pin(async move {
-                let read = async {
-                    link.select().await.map_err(unplaced)?;
-                    card::read(&mut link, &plan).await
-                };
-                Done::Read(read.await)
-            }),
-        };
-        self.state = State::Working {
-            job,
-            uid,
-            work,
-            image: kept,
-            cancel,
-            next: common.now,
-        };
-    }
-
-    fn work(&mut self, common: &mut Common, events: &mut Vec<EncoderEvent>) -> bool {
-        let now = common.now;
-        let State::Working {
-            job,
-            uid,
-            work,
-            image,
-            next,
-            ..
-        } = &mut self.state
-        else {
-            return false;
-        };
-        if now < *next {
-            return false;
-        }
-        let Some(done) = ask(work) else {
-            *next = now + common.exchange_time();
-            return true;
-        };
-        let (job, uid, image) = (*job, *uid, image.take());
-        let result = match done {
-            Done::Prepared(Ok((prepared, card))) => {
-                self.state = State::Holding {
-                    job,
-                    image,
-                    prepared: Box::new(prepared),
-                    card,
-                    uid,
-                    until: now + HOLD,
-                };
-                finish(events, job, Ok(OperationResult::Prepared));
-                return true;
-            }
-            Done::Prepared(Err(error)) => Err(error),
-            Done::Verified(verified) => verified.map(|()| OperationResult::Verified),
-            Done::Read(read) => read.map(OperationResult::Read),
-        };
-        match result {
-            Ok(result) => {
-                if let (OperationResult::Verified, Some(image)) = (&result, &image) {
-                    lock(&common.table).compare(uid, job, image);
-                    common.read_back(job);
-                }
-                finish(events, job, Ok(result));
-                self.state = State::Idle { due: now };
-            }
-            Err(error) => self.conclude(now, job, &error, false, events),
-        }
-        true
-    }
-
     /// An operation failed; where the port is gone with it, so is the device.
-    fn conclude(
+    pub(super) fn conclude(
         &mut self,
         now: Micros,
         job: JobId,
@@ -434,121 +344,9 @@ impl Task {
             self.state = State::Idle { due: now };
         }
     }
-
-    fn hold(&mut self, common: &mut Common, events: &mut Vec<EncoderEvent>) -> bool {
-        let now = common.now;
-        let connected = self.is_connected(&common.table);
-        let State::Holding {
-            job,
-            image,
-            prepared,
-            card,
-            uid,
-            until,
-        } = &mut self.state
-        else {
-            return false;
-        };
-        let job = *job;
-        match self.commands.pop_front() {
-            Some(EncoderCommand::Commit { job_id }) if job_id == job => {
-                common.count("write begun");
-                let verifying = Arc::new(AtomicBool::new(false));
-                let told = verifying.clone();
-                let (prepared, card) = (prepared.clone(), *card);
-                let (image, uid) = (image.take(), *uid);
-                let never = Arc::new(AtomicBool::new(false));
-                let mut link = self.link(&common.table, job, uid, &never);
-                link.card = card;
-                link.image = image;
-                let work: Work<Result<(), WriteError>> = Box::pin(async move {
-                    let mut progress = |_| told.store(true, Ordering::Relaxed);
-                    card::write(&mut link, &prepared, &mut progress).await
-                });
-                self.state = State::Writing {
-                    job,
-                    work,
-                    verifying,
-                    told: false,
-                    next: now,
-                };
-                common.write_began(self.pc, self.hardware);
-                return true;
-            }
-            Some(EncoderCommand::Abort { job_id }) if job_id == job => {
-                finish(
-                    events,
-                    job,
-                    Err(untouched(ErrorCode::UncategorizedError, "cancelled")),
-                );
-                self.state = State::Idle { due: now };
-                return true;
-            }
-            Some(command) => {
-                self.deferred.push_back(command);
-                return true;
-            }
-            None => {}
-        }
-        if !connected {
-            finish(
-                events,
-                job,
-                Err(untouched(ErrorCode::EncoderNotOnline, "the port is gone")),
-            );
-            self.fail(now, events);
-            return true;
-        }
-        if now >= *until {
-            finish(
-                events,
-                job,
-                Err(untouched(ErrorCode::UncategorizedError, "no commit came")),
-            );
-            self.state = State::Idle { due: now };
-            return true;
-        }
-        false
-    }
-
-    fn write(&mut self, common: &mut Common, events: &mut Vec<EncoderEvent>) -> bool {
-        let now = common.now;
-        let State::Writing {
-            job,
-            work,
-            verifying,
-            told,
-            next,
-        } = &mut self.state
-        else {
-            return false;
-        };
-        if now < *next {
-            return false;
-        }
-        let done = ask(work);
-        let job = *job;
-        if !*told && verifying.load(Ordering::Relaxed) {
-            *told = true;
-            events.push(EncoderEvent::Verifying { job_id: job });
-        }
-        match done {
-            None => *next = now + common.exchange_time(),
-            Some(Ok(())) => {
-                common.read_back(job);
-                finish(events, job, Ok(OperationResult::Written));
-                self.state = State::Idle { due: now };
-            }
-            Some(Err(WriteError { error, changed })) => {
-                common.count("write failed");
-                self.conclude(now, job, &error, changed, events);
-            }
-        }
-        true
-    }
 }
 
-fn finish(
+pub(super) fn finish(
     events: &mut Vec<EncoderEvent>,
     job_id: JobId,
     result: Result<OperationResult, OperationError>,
@@ -556,11 +354,11 @@ fn finish(
     events.push(EncoderEvent::Operation { job_id, result });
 }
 
-fn unplaced(source: CardLinkError) -> CardError {
+pub(super) fn unplaced(source: CardLinkError) -> CardError {
     CardError::Link { at: None, source }
 }
 
-fn untouched(code: ErrorCode, message: &str) -> OperationError {
+pub(super) fn untouched(code: ErrorCode, message: &str) -> OperationError {
     OperationError {
         error: JobError {
             code,
@@ -572,7 +370,7 @@ fn untouched(code: ErrorCode, message: &str) -> OperationError {
     }
 }
 
-fn identity() -> EncoderIdentity {
+pub(super) fn identity() -> EncoderIdentity {
     EncoderIdentity {
         model: Some("virtual".to_owned()),
         serial: None,

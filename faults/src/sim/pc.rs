@@ -9,12 +9,12 @@ use std::{
 use encoder_agent::{
     encoder::{EncoderEvent, EncoderId, EncoderSettings},
     jobs::{Action, AgentFacts, Jobs, Now},
-    journal::{JournalError, JournaledState, MemoryJournal, Recall, Record},
+    journal::{JournalError, MemoryJournal, Record},
     session::{self, Machine, SessionEvent},
 };
 use encoder_protocols::{
     moment::Moment,
-    wire::{EncoderKey, JobFinished, JobId, KeyScope, Outcome, WireMessage},
+    wire::{EncoderKey, JobId, KeyScope, WireMessage},
 };
 use uuid::Uuid;
 
@@ -22,11 +22,12 @@ use super::{
     common::{Common, MILLISECOND, Micros, SECOND, moment, utc},
     dice::Dice,
     encoder::Task,
+    journal::{Disk, told},
 };
-use crate::invariants::{Memory, Told};
+use crate::invariants::Memory;
 
 /// How long a stopping agent waits for a running write.
-const DRAIN_FOR: Micros = 20 * SECOND;
+pub(super) const DRAIN_FOR: Micros = 20 * SECOND;
 
 /// What the session wants of the network.
 #[derive(Clone, Debug)]
@@ -37,23 +38,9 @@ pub(super) enum Wish {
     Ping,
 }
 
-/// A journal on a disk.
-pub(super) struct Disk {
-    /// In which PC.
-    pub(super) pc: usize,
-    pub(super) journal: MemoryJournal,
-    /// Said at the next start.
-    pub(super) problem: Option<String>,
-    pub(super) full: bool,
-    /// What the disk held at earlier times.
-    pub(super) images: Vec<MemoryJournal>,
-    /// Every job that a journal of this disk ever held.
-    pub(super) jobs: BTreeSet<JobId>,
-}
-
-struct Write {
-    records: Vec<Record>,
-    done_at: Micros,
+pub(super) struct Write {
+    pub(super) records: Vec<Record>,
+    pub(super) done_at: Micros,
 }
 
 /// A run of the agent's program.
@@ -62,13 +49,13 @@ pub(super) struct Process {
     pub(super) jobs: Jobs,
     pub(super) session: Machine,
     pub(super) tasks: Vec<Task>,
-    started_at: Micros,
-    from_session: VecDeque<SessionEvent>,
-    from_encoders: VecDeque<(EncoderId, EncoderEvent)>,
-    write: Option<Write>,
-    draining_until: Option<Micros>,
+    pub(super) started_at: Micros,
+    pub(super) from_session: VecDeque<SessionEvent>,
+    pub(super) from_encoders: VecDeque<(EncoderId, EncoderEvent)>,
+    pub(super) write: Option<Write>,
+    pub(super) draining_until: Option<Micros>,
     /// Outcomes that went out before they could be made durable.
-    undurable: BTreeSet<JobId>,
+    pub(super) undurable: BTreeSet<JobId>,
 }
 
 /// A desk PC.
@@ -96,7 +83,7 @@ impl Process {
         now.saturating_sub(self.started_at)
     }
 
-    fn real(&self, moment: Moment) -> Micros {
+    pub(super) fn real(&self, moment: Moment) -> Micros {
         let micros = u64::try_from(moment.since_origin().as_micros()).unwrap_or(u64::MAX);
         micros.saturating_add(self.started_at)
     }
@@ -251,7 +238,7 @@ impl Pc {
         }
     }
 
-    fn now(&self, common: &Common) -> Now {
+    pub(super) fn now(&self, common: &Common) -> Now {
         let at = self
             .process
             .as_ref()
@@ -294,7 +281,7 @@ impl Pc {
         (wishes, false)
     }
 
-    fn run_once(&mut self, common: &mut Common, wishes: &mut Vec<Wish>) -> bool {
+    pub(super) fn run_once(&mut self, common: &mut Common, wishes: &mut Vec<Wish>) -> bool {
         let now = self.now(common);
         let mut moved = self.flushed(common, now, wishes);
         let Some(process) = &mut self.process else {
@@ -320,7 +307,12 @@ impl Pc {
     }
 
     /// The end of a flush.
-    fn flushed(&mut self, common: &mut Common, now: Now, wishes: &mut Vec<Wish>) -> bool {
+    pub(super) fn flushed(
+        &mut self,
+        common: &mut Common,
+        now: Now,
+        wishes: &mut Vec<Wish>,
+    ) -> bool {
         let Some(process) = &mut self.process else {
             return false;
         };
@@ -355,7 +347,7 @@ impl Pc {
         true
     }
 
-    fn drain_session(&mut self, wishes: &mut Vec<Wish>) -> bool {
+    pub(super) fn drain_session(&mut self, wishes: &mut Vec<Wish>) -> bool {
         let Some(process) = &mut self.process else {
             return false;
         };
@@ -375,7 +367,12 @@ impl Pc {
     }
 
     /// Hands the jobs one input, from either side.
-    fn take_input(&mut self, common: &mut Common, now: Now, wishes: &mut Vec<Wish>) -> bool {
+    pub(super) fn take_input(
+        &mut self,
+        common: &mut Common,
+        now: Now,
+        wishes: &mut Vec<Wish>,
+    ) -> bool {
         let Some(process) = &mut self.process else {
             return false;
         };
@@ -406,7 +403,7 @@ impl Pc {
     }
 
     /// Carries out what the jobs want, up to the next write to the disk.
-    fn carry_out(&mut self, common: &mut Common, now: Now, wishes: &mut Vec<Wish>) {
+    pub(super) fn carry_out(&mut self, common: &mut Common, now: Now, wishes: &mut Vec<Wish>) {
         let Some(process) = &mut self.process else {
             return;
         };
@@ -448,62 +445,8 @@ impl Pc {
     }
 }
 
-impl Disk {
-    /// Makes records durable, and tells the ledger what the journal holds now.
-    fn append(&mut self, common: &mut Common, records: &[Record]) {
-        self.journal.append(records);
-        for record in records {
-            common.note(|| format!("journal: {}", brief(record)));
-            match record {
-                Record::Accepted(facts) => {
-                    self.jobs.insert(facts.job_id);
-                    common.accepted(facts.job_id, self.pc);
-                }
-                Record::Finished(finished) => {
-                    self.jobs.insert(finished.job_id);
-                    common.finished(finished.job_id, self.pc);
-                    common.ledger.finished(finished.job_id, told(finished));
-                }
-                Record::Started { .. } => common.count("job started"),
-                Record::Presented { .. }
-                | Record::Acknowledged { .. }
-                | Record::SequenceFloor(_)
-                | Record::Guarded { .. }
-                | Record::Store(_) => {}
-            }
-        }
-    }
-
-    /// Puts another journal in place of this one. What it does not know of a job is forgotten.
-    pub(super) fn replace(&mut self, common: &mut Common, journal: MemoryJournal) {
-        for job in &self.jobs {
-            if standing(&self.journal, *job) != standing(&journal, *job) {
-                common.note(|| format!("journal: forgets about job {job}"));
-                common.ledger.forgot(Memory::Journal, *job);
-            }
-        }
-        self.journal = journal;
-    }
-}
-
-fn standing(journal: &MemoryJournal, job: JobId) -> (Option<bool>, Option<Told>) {
-    let open = journal.contents().open_jobs;
-    let open = open.iter().find(|open| open.facts.job_id == job);
-    let started = open.map(|open| matches!(open.state, JournaledState::Started { .. }));
-    let finished = journal.recall(Recall::Job(job));
-    (started, finished.first().map(told))
-}
-
-fn told(finished: &JobFinished) -> Told {
-    Told {
-        success: finished.outcome == Outcome::Success,
-        touched: finished.touched,
-        card_number: finished.card_number.clone(),
-    }
-}
-
 /// A line of a trace, without the bytes of images and plans.
-fn brief(thing: &impl std::fmt::Debug) -> String {
+pub(super) fn brief(thing: &impl std::fmt::Debug) -> String {
     let text = format!("{thing:?}");
     text.chars().take(300).collect()
 }
