@@ -165,7 +165,8 @@ fn progress(cases: usize, total: usize, time: Duration) -> String {
     format!("{cases} of {total} cases after {} s", time.as_secs())
 }
 
-/// Every case, those first that wait longest.
+/// Every case, those first that wait longest. Without `full` every kill is played: of a process alone with every card at
+/// the databases' steps and with the three cards by turns at the bytes, with the power cut at the steps by turns.
 fn all(reference: &Reference, full: bool) -> Vec<Case> {
     let mut cases = Vec::new();
     for at in kills(&reference.boot) {
@@ -177,29 +178,29 @@ fn all(reference: &Reference, full: bool) -> Vec<Case> {
     }
     let journal = kills(&reference.journal).map(KillAt::Journal);
     let store = kills(&reference.store).map(KillAt::Store);
-    for at in journal.chain(store) {
-        push_all(&mut cases, at, &Disk::ALL, |disk| {
-            full || matches!(disk, Disk::Kept | Disk::Cut)
-        });
+    for (turn, at) in journal.chain(store).enumerate() {
+        for (number, disk) in Disk::ALL.into_iter().enumerate() {
+            let by_turns = !full && disk != Disk::Kept;
+            push(&mut cases, at, disk, by_turns.then_some(turn + number));
+        }
     }
     let to_device = (1..=reference.bytes.to_device).map(KillAt::ToDevice);
     let to_agent = (1..=reference.bytes.to_agent).map(KillAt::ToAgent);
-    for at in to_device.chain(to_agent) {
-        push_all(&mut cases, at, &[Disk::Kept, Disk::Cut], |disk| {
-            full || disk == Disk::Kept
-        });
+    for (turn, at) in to_device.chain(to_agent).enumerate() {
+        push(&mut cases, at, Disk::Kept, (!full).then_some(turn));
+        if full {
+            push(&mut cases, at, Disk::Cut, None);
+        }
     }
     cases.sort_by_key(|case| case.then == Then::Same);
     cases
 }
 
-/// With every card where `every_card` says so, with the same one otherwise.
-fn push_all(cases: &mut Vec<Case>, at: KillAt, disks: &[Disk], every_card: impl Fn(Disk) -> bool) {
-    for disk in disks.iter().copied() {
-        for then in Then::ALL {
-            if then == Then::Same || every_card(disk) {
-                cases.push(Case { at, disk, then });
-            }
+/// With the card whose turn it is; with every card where they do not take turns.
+fn push(cases: &mut Vec<Case>, at: KillAt, disk: Disk, turn: Option<usize>) {
+    for (number, then) in Then::ALL.into_iter().enumerate() {
+        if turn.is_none_or(|turn| turn % Then::ALL.len() == number) {
+            cases.push(Case { at, disk, then });
         }
     }
 }
