@@ -55,8 +55,12 @@ pub struct Desk {
     inputs: mpsc::Sender<Input>,
     commits: watch::Receiver<u64>,
     stores: watch::Sender<bool>,
+    problems: watch::Receiver<Problems>,
     heartbeat: Duration,
 }
+
+/// What the agents that are connected last said to be wrong with themselves, such as a damaged journal that was set aside.
+pub type Problems = BTreeMap<AgentId, Vec<String>>;
 
 /// What an HTTP request asks of an encoder.
 #[derive(Clone, Copy, Debug)]
@@ -134,6 +138,7 @@ impl Desk {
         let (inputs, receiver) = mpsc::channel(INPUTS);
         let (commits, watched) = watch::channel(0);
         let stores = watch::Sender::new(true);
+        let (told, problems) = watch::channel(Problems::new());
         let heartbeat = settings.heartbeat;
         let task = Task {
             greeting: Greeting {
@@ -146,6 +151,7 @@ impl Desk {
             sessions: BTreeMap::new(),
             commits,
             stores: stores.clone(),
+            problems: told,
             clocks: (clock.utc(), clock.now()),
         };
         tokio::spawn(task.run(receiver));
@@ -153,6 +159,7 @@ impl Desk {
             inputs,
             commits: watched,
             stores,
+            problems,
             heartbeat,
         })
     }
@@ -170,6 +177,11 @@ impl Desk {
     /// Whether decisions can be stored, as far as the last attempt tells.
     pub fn stores(&self) -> bool {
         *self.stores.borrow()
+    }
+
+    /// What connected agents say is wrong with themselves; nothing of those that say nothing.
+    pub fn problems(&self) -> Problems {
+        self.problems.borrow().clone()
     }
 
     /// Tells that something could not be stored: until a write has gone through again, decisions cannot be either.

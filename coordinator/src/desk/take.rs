@@ -152,6 +152,21 @@ impl Task {
             .await
     }
 
+    fn note_problems(&self, agent: AgentId, problems: &[String]) {
+        let said = self.problems.borrow().get(&agent).cloned();
+        if said.unwrap_or_default() == problems {
+            return;
+        }
+        tracing::warn!(%agent, ?problems, "the agent's problems have changed");
+        self.problems.send_modify(|all| {
+            if problems.is_empty() {
+                all.remove(&agent);
+            } else {
+                all.insert(agent, problems.to_vec());
+            }
+        });
+    }
+
     async fn said(
         &self,
         book: &mut Book,
@@ -167,9 +182,7 @@ impl Task {
         let now = self.clock.utc();
         let decision = match &message {
             AgentMessage::Inventory { encoders, problems } => {
-                if !problems.is_empty() {
-                    tracing::warn!(%agent, ?problems, "the agent reports problems");
-                }
+                self.note_problems(agent, problems);
                 book.inventory(now, agent, session, encoders, || {
                     EncoderId(ids::new_id(now))
                 })

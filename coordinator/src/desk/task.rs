@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
 
-use super::{Input, Outgoing, Round, load};
+use super::{Input, Outgoing, Problems, Round, load};
 use crate::{
     clock::Clock,
     jobs::{AgentId, Book, Greeting, SessionId},
@@ -44,6 +44,8 @@ pub(super) struct Task {
     pub(super) commits: watch::Sender<u64>,
     /// Whether decisions can be stored.
     pub(super) stores: watch::Sender<bool>,
+    /// What agents said to be wrong with themselves.
+    pub(super) problems: watch::Sender<Problems>,
     /// The time of day and the time that had passed, both at the last turn that was stored.
     pub(super) clocks: (Timestamp, Moment),
 }
@@ -64,6 +66,7 @@ impl Task {
                 }
             }
             self.turn(std::mem::take(&mut batch)).await;
+            self.forget_problems();
         }
     }
 
@@ -158,6 +161,16 @@ impl Task {
                 self.sessions.remove(&session);
             }
         }
+    }
+
+    /// An agent that is away says nothing.
+    fn forget_problems(&self) {
+        let connected = |agent| self.sessions.values().any(|(live, _)| *live == agent);
+        self.problems.send_if_modified(|problems| {
+            let before = problems.len();
+            problems.retain(|agent, _| connected(*agent));
+            problems.len() != before
+        });
     }
 
     fn time_to_next_end(&self) -> Duration {

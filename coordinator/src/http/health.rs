@@ -2,33 +2,50 @@
 
 use axum::{Router, extract::State};
 use serde_json::{Value, json};
+use sqlx::SqliteConnection;
 
 use super::{Answer, Reply, read, time_json};
 use crate::{
+    jobs::AgentId,
     state::AppState,
     store::{StoreError, agents},
 };
+
+/// How many problems of an agent are shown: it says what it likes.
+const MOST_PROBLEMS: usize = 8;
+
+/// How much of a problem is shown, in characters.
+const LONGEST_PROBLEM: usize = 300;
 
 pub(super) fn routes() -> Router<AppState> {
     Router::new().route("/health", read(get))
 }
 
 /// Reads from the store, so that an answer means that it can be read, and tells whether the last decision could be
-/// stored. After a restore it names the agents that must be
-/// heard before credentials of the backup go onto cards.
+/// stored. After a restore it names the agents that must be heard before credentials of the backup go onto cards, and at all
+/// times those that say that something is wrong with themselves.
 async fn get(State(state): State<AppState>) -> Answer {
     let awaited = awaited_agents(&state).await?;
+    let troubled = troubled_agents(&state).await?;
     let (status, description) = if !state.desk.stores() {
         (
             "down",
             "The store cannot be written, so nothing is encoded or scanned: the log says why. It is tried again all the time.",
         )
-    } else if awaited.is_empty() {
-        ("healthy", "The store answers.")
-    } else {
+    } else if !awaited.is_empty() {
         (
             "degraded",
             "The store was restored from a backup: connect the awaited agents.",
+        )
+    } else {
+        ("healthy", "The store answers.")
+    };
+    let (agents, words) = if troubled.is_empty() {
+        ("healthy", "No agent reports a problem.")
+    } else {
+        (
+            "degraded",
+            "Agents report problems: agents_with_problems names them.",
         )
     };
     Ok(Reply::done()
@@ -36,8 +53,12 @@ async fn get(State(state): State<AppState>) -> Answer {
         .with("last_service_evaluation_at", time_json(state.clock.utc()))
         .with(
             "service_health_statuses",
-            json!([{"service": "store", "status": status, "description": description}]),
+            json!([
+                {"service": "store", "status": status, "description": description},
+                {"service": "agents", "status": agents, "description": words},
+            ]),
         )
+        .with("agents_with_problems", troubled)
         .with("awaited_agents", awaited))
 }
 
@@ -45,12 +66,34 @@ async fn awaited_agents(state: &AppState) -> Result<Vec<Value>, StoreError> {
     let mut conn = state.store.read().await?;
     let mut awaited = Vec::new();
     for id in agents::restored(&mut conn).await?.awaited {
-        let name = agents::by_id(&mut conn, id.0)
-            .await?
-            .map(|agent| agent.name);
+        let name = name_of(&mut conn, id).await?;
         awaited.push(json!({"agent_id": id.0, "name": name}));
     }
     Ok(awaited)
+}
+
+async fn troubled_agents(state: &AppState) -> Result<Vec<Value>, StoreError> {
+    let mut troubled = Vec::new();
+    let problems = state.desk.problems();
+    if problems.is_empty() {
+        return Ok(troubled);
+    }
+    let mut conn = state.store.read().await?;
+    for (id, problems) in problems {
+        let name = name_of(&mut conn, id).await?;
+        let problems: Vec<String> = problems.iter().take(MOST_PROBLEMS).map(shorten).collect();
+        troubled.push(json!({"agent_id": id.0, "name": name, "problems": problems}));
+    }
+    Ok(troubled)
+}
+
+fn shorten(problem: &String) -> String {
+    problem.chars().take(LONGEST_PROBLEM).collect()
+}
+
+async fn name_of(conn: &mut SqliteConnection, id: AgentId) -> Result<Option<String>, StoreError> {
+    let agent = agents::by_id(conn, id.0).await?;
+    Ok(agent.map(|agent| agent.name))
 }
 
 #[cfg(test)]

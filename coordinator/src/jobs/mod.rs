@@ -21,8 +21,6 @@ mod record;
 mod request;
 mod session;
 #[cfg(test)]
-mod simulation;
-#[cfg(test)]
 mod tests;
 
 pub use book::Book;

@@ -9,5 +9,6 @@ mod fake;
 mod grants;
 mod jobs;
 mod operator;
+mod problems;
 mod sessions;
 mod store;
