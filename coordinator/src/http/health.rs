@@ -81,13 +81,17 @@ async fn troubled_agents(state: &AppState) -> Result<Vec<Value>, StoreError> {
     let mut conn = state.store.read().await?;
     for (id, problems) in problems {
         let name = name_of(&mut conn, id).await?;
-        let problems: Vec<String> = problems.iter().take(MOST_PROBLEMS).map(shorten).collect();
+        let problems: Vec<String> = problems
+            .iter()
+            .take(MOST_PROBLEMS)
+            .map(|problem| shorten(problem))
+            .collect();
         troubled.push(json!({"agent_id": id.0, "name": name, "problems": problems}));
     }
     Ok(troubled)
 }
 
-fn shorten(problem: &String) -> String {
+fn shorten(problem: &str) -> String {
     problem.chars().take(LONGEST_PROBLEM).collect()
 }
 
