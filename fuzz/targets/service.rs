@@ -22,97 +22,21 @@ use encoder_coordinator::{
         entrances, systems, workspaces,
     },
 };
-use encoder_protocols::wire::{AgentMessage, JobId, ServiceMessage, WireMessage};
+use encoder_protocols::wire::{AgentMessage, ServiceMessage, WireMessage};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::mpsc};
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
-use super::{
-    input::Input,
-    said::{self, Around},
-};
+use super::{input::Input, said};
+use requests::{Known, request};
+
+mod requests;
 
 const MOST_STEPS: usize = 40;
 /// How many inputs one store serves before the next takes its place.
 const INPUTS_PER_STORE: u32 = 64;
-
-const PATHS: [&str; 32] = [
-    "/webhooks/create",
-    "/webhooks/get",
-    "/webhooks/list",
-    "/webhooks/update",
-    "/webhooks/delete",
-    "/acs/systems/list",
-    "/acs/systems/get",
-    "/acs/encoders/list",
-    "/acs/encoders/get",
-    "/acs/encoders/encode_credential",
-    "/acs/encoders/scan_credential",
-    "/acs/users/create",
-    "/acs/users/get",
-    "/acs/users/list",
-    "/acs/entrances/list",
-    "/acs/entrances/get",
-    "/acs/credentials/create",
-    "/acs/credentials/create",
-    "/acs/credentials/get",
-    "/acs/credentials/list",
-    "/acs/credentials/update",
-    "/acs/credentials/delete",
-    "/acs/encoders/encode_credential",
-    "/action_attempts/get",
-    "/action_attempts/list",
-    "/events/list",
-    "/events/get",
-    "/workspaces/get",
-    "/health",
-    "/acs/users/create",
-    "/agents/socket",
-    "/nowhere",
-];
-
-const FIELDS: [&str; 38] = [
-    "webhook_id",
-    "url",
-    "acs_system_id",
-    "acs_encoder_id",
-    "acs_credential_id",
-    "acs_user_id",
-    "acs_entrance_id",
-    "action_attempt_id",
-    "event_id",
-    "acs_system_ids",
-    "acs_encoder_ids",
-    "allowed_acs_entrance_ids",
-    "acs_entrance_ids",
-    "action_attempt_ids",
-    "event_ids",
-    "event_types",
-    "event_type",
-    "access_method",
-    "full_name",
-    "email_address",
-    "phone_number",
-    "starts_at",
-    "ends_at",
-    "since",
-    "between",
-    "created_before",
-    "limit",
-    "page_cursor",
-    "search",
-    "code",
-    "is_multi_phone_sync_credential",
-    "user_identity_id",
-    "unstable_offset",
-    "access_schedule.starts_at",
-    "access_schedule.ends_at",
-    "credential_manager_acs_system_id",
-    "salto_ks_metadata",
-    "connected_account_id",
-];
 
 thread_local! {
     static SERVICE: RefCell<Option<(Runtime, Service, u32)>> = const { RefCell::new(None) };
@@ -322,7 +246,8 @@ impl Service {
         if site.session.is_some() {
             return;
         }
-        let message = AgentMessage::Hello(said::hello(&known.around(self), input));
+        let message =
+            AgentMessage::Hello(said::hello(&known.around(self.state.clock.utc()), input));
         let Ok(AgentMessage::Hello(hello)) = AgentMessage::decode(&message.encode()) else {
             return;
         };
@@ -343,7 +268,7 @@ impl Service {
         let Some((session, mut inbox)) = site.session.take() else {
             return self.connect(site, known, input).await;
         };
-        let message = said::message(&known.around(self), input);
+        let message = said::message(&known.around(self.state.clock.utc()), input);
         let Ok(message) = AgentMessage::decode(&message.encode()) else {
             site.session = Some((session, inbox));
             return;
@@ -394,188 +319,4 @@ fn ended(inbox: &mut mpsc::Receiver<Outgoing>) -> bool {
             Err(mpsc::error::TryRecvError::Empty) => return false,
         }
     }
-}
-
-/// The ids that answers have told.
-#[derive(Default)]
-struct Known {
-    ids: Vec<String>,
-    jobs: Vec<JobId>,
-    credentials: Vec<Uuid>,
-}
-
-impl Known {
-    fn note(&mut self, id: &Uuid) {
-        self.ids.push(id.to_string());
-    }
-
-    fn learn(&mut self, answer: &Value) {
-        let resources = [
-            "acs_user",
-            "acs_credential",
-            "action_attempt",
-            "acs_encoder",
-        ];
-        for resource in resources {
-            let id = &answer[resource][format!("{resource}_id")];
-            let Some(id) = id.as_str().and_then(|id| Uuid::parse_str(id).ok()) else {
-                continue;
-            };
-            self.note(&id);
-            match resource {
-                "action_attempt" => self.jobs.push(JobId(id)),
-                "acs_credential" => self.credentials.push(id),
-                _ => {}
-            }
-        }
-        if let Some(encoders) = answer["acs_encoders"].as_array() {
-            let ids = encoders
-                .iter()
-                .filter_map(|one| one["acs_encoder_id"].as_str());
-            self.ids.extend(ids.map(str::to_owned));
-        }
-        if let Some(cursor) = answer["pagination"]["next_page_cursor"].as_str() {
-            self.ids.push(cursor.to_owned());
-        }
-    }
-
-    fn around(&self, service: &Service) -> Around<'_> {
-        Around {
-            now: service.state.clock.utc(),
-            jobs: &self.jobs,
-            credentials: &self.credentials,
-        }
-    }
-}
-
-fn request(key: &str, known: &Known, input: &mut Input<'_>) -> Request<Body> {
-    let path = *input.pick(&PATHS);
-    let how = input.below(8);
-    let fields = fields(path, known, input);
-    let builder = Request::builder()
-        .header("host", "127.0.0.1:8480")
-        .header("authorization", format!("Bearer {key}"));
-    let (method, uri, body) = match how {
-        0 => ("GET", format!("{path}?{}", query(&fields)), String::new()),
-        1 => (
-            "DELETE",
-            format!("{path}?{}", query(&fields)),
-            String::new(),
-        ),
-        2 => ("POST", path.to_owned(), input.text(200)),
-        3 => {
-            let raw = escaped(input.bytes(200));
-            ("GET", format!("{path}?{raw}"), String::new())
-        }
-        4 => ("PATCH", path.to_owned(), Value::Object(fields).to_string()),
-        _ => ("POST", path.to_owned(), Value::Object(fields).to_string()),
-    };
-    let builder = match input.below(16) {
-        0 => builder.header("x-forwarded-proto", "https"),
-        1 => builder,
-        _ => builder.header("content-type", "application/json"),
-    };
-    builder
-        .method(method)
-        .uri(uri)
-        .body(Body::from(body))
-        .unwrap()
-}
-
-type Fields = serde_json::Map<String, Value>;
-
-/// The fields that a path needs, as the input fills them, and others.
-fn fields(path: &str, known: &Known, input: &mut Input<'_>) -> Fields {
-    let mut fields = Fields::new();
-    let needed: &[&str] = match path {
-        "/acs/encoders/encode_credential" => &["acs_credential_id", "acs_encoder_id"],
-        "/acs/encoders/scan_credential" => &["acs_encoder_id"],
-        "/acs/users/create" => &["acs_system_id", "full_name"],
-        "/acs/credentials/create" => &["acs_user_id", "access_method", "ends_at"],
-        "/acs/credentials/update" | "/acs/credentials/delete" => &["acs_credential_id", "ends_at"],
-        "/events/list" => &["since"],
-        "/webhooks/create" => &["url", "event_types"],
-        "/webhooks/update" => &["webhook_id", "event_types"],
-        _ => &[],
-    };
-    for name in needed {
-        if input.below(8) != 0 {
-            fields.insert((*name).to_owned(), value(name, known, input));
-        }
-    }
-    for _ in 0..input.below(4) {
-        let name = *input.pick(&FIELDS);
-        fields.insert(name.to_owned(), value(name, known, input));
-    }
-    fields
-}
-
-fn value(name: &str, known: &Known, input: &mut Input<'_>) -> Value {
-    let id = |input: &mut Input<'_>| match known.ids.as_slice() {
-        [] => json!(input.id(3)),
-        ids => json!(input.pick(ids)),
-    };
-    match input.below(8) {
-        0 => {
-            return input
-                .pick(&[Value::Null, json!(true), json!([]), json!({}), json!("")])
-                .clone();
-        }
-        1 => return json!(input.text(40)),
-        2 => return json!(input.number()),
-        _ => {}
-    }
-    match name {
-        "access_method" => json!("card"),
-        "url" => json!(input.pick(&[
-            "https://hooks.example/a",
-            "http://127.0.0.1:9/",
-            "https://10.0.0.1"
-        ])),
-        "limit" | "unstable_offset" => json!(input.number()),
-        "between" => json!([time(input), time(input)]),
-        "starts_at" | "ends_at" | "since" | "created_before" => time(input),
-        name if name.ends_with("_ids") => json!([id(input), id(input)]),
-        name if name.ends_with("_id") || name == "page_cursor" => id(input),
-        _ => json!(input.text(40)),
-    }
-}
-
-fn time(input: &mut Input<'_>) -> Value {
-    match input.below(8) {
-        0 => json!("-009999-01-02T01:59:59Z"),
-        1 => json!("9999-12-30T22:00:00.999999999Z"),
-        2 => json!("2026-11-21"),
-        3 => json!("1969-12-31T23:59:59.999Z"),
-        4 => json!("2106-02-07T06:28:15Z"),
-        _ => json!(input.time(super::agent::noon()).to_string()),
-    }
-}
-
-fn query(fields: &Fields) -> String {
-    let mut pairs = Vec::new();
-    for (name, value) in fields {
-        let values = match value {
-            Value::Array(values) => values.clone(),
-            other => vec![other.clone()],
-        };
-        for value in values {
-            let text = value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned);
-            pairs.push(format!("{name}={}", escaped(text.as_bytes())));
-        }
-    }
-    pairs.join("&")
-}
-
-/// Bytes as a query may carry them.
-fn escaped(bytes: &[u8]) -> String {
-    let one = |byte: &u8| match byte {
-        b'a'..=b'z' | b'0'..=b'9' | b'.' | b'=' | b'&' | b'_' | b'-' | b'%' => {
-            char::from(*byte).to_string()
-        }
-        byte => format!("%{byte:02X}"),
-    };
-    bytes.iter().map(one).collect()
 }
