@@ -303,9 +303,9 @@ mod bench {
         let cancel = CancellationToken::new();
         let begin = now();
         encoder
-            .prepare(uid, image, WriteRules::default(), &cancel)
+            .prepare(Some(uid), image, WriteRules::default(), &cancel)
             .await?;
-        encoder.write(&mut || {}).await?;
+        encoder.write(&mut || {}, &CancellationToken::new()).await?;
         Ok(begin.elapsed())
     }
 

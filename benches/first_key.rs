@@ -260,7 +260,7 @@ mod bench {
             commands
                 .send(EncoderCommand::Operate {
                     job_id,
-                    uid: Uid::new(&CARD)?,
+                    uid: Some(Uid::new(&CARD)?),
                     operation: CardOperation::Prepare(image(number)),
                 })
                 .await?;

@@ -91,10 +91,10 @@ async fn work(
         })??;
     if !args.verify_only {
         let rules = WriteRules::default();
-        encoder.prepare(uid, image, rules, &cancel).await?;
-        encoder.write(&mut || {}).await?;
+        encoder.prepare(Some(uid), image, rules, &cancel).await?;
+        encoder.write(&mut || {}, &CancellationToken::new()).await?;
     }
-    encoder.verify(uid, image, &cancel).await?;
+    encoder.verify(Some(uid), image, &cancel).await?;
     Ok(uid)
 }
 

@@ -392,6 +392,7 @@ impl Course {
             EncoderCommand::Watch
             | EncoderCommand::Rest
             | EncoderCommand::Abort { .. }
+            | EncoderCommand::StopVerifying { .. }
             | EncoderCommand::Signal(_) => {}
         }
     }

@@ -88,11 +88,11 @@ async fn step(
         2 => drop(encoder.rest().await),
         3 => {
             let plan = images::plan(input, classic);
-            let _ = encoder.read(uid, &plan, &cancel).await;
+            let _ = encoder.read(Some(uid), &plan, &cancel).await;
         }
         4 => {
             let image = images::image(input, classic);
-            let _ = encoder.verify(uid, &image, &cancel).await;
+            let _ = encoder.verify(Some(uid), &image, &cancel).await;
         }
         5 => drop(encoder.health().await),
         _ => {
@@ -100,10 +100,10 @@ async fn step(
             let rules = WriteRules {
                 allow_irreversible: input.flag(),
             };
-            let prepared = encoder.prepare(uid, &image, rules, &cancel).await;
+            let prepared = encoder.prepare(Some(uid), &image, rules, &cancel).await;
             assert_eq!(memory(chip), before, "preparing changed the card");
             if prepared.is_ok()
-                && let Err(error) = encoder.write(&mut || {}).await
+                && let Err(error) = encoder.write(&mut || {}, &CancellationToken::new()).await
             {
                 let unchanged = memory(chip) == before;
                 assert!(error.changed || unchanged, "it says unchanged");

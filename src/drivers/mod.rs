@@ -77,7 +77,12 @@ pub trait Driver: Sync {
     ) -> BoxFuture<'a, Result<Box<dyn Encoder>, EncoderError>>;
 }
 
-/// An open device that can hold a card.
+/// An open device that writes and reads cards.
+///
+/// A card lies on the encoder and has a UID, or is drawn through it and has none: such an encoder *swipes*, as the
+/// technologies among its abilities say. It sees no card before it reads or writes it, so each method below that works on a
+/// card waits for somebody to swipe one, until `cancel`: how long to wait is the caller's affair. Payment data never
+/// reaches such a driver's `prepare`, and is masked after its `read`.
 ///
 /// One thing at a time: dropping the future of a method leaves the device in an unknown state, so methods that may
 /// take long end with an error soon after `cancel` instead.
@@ -85,46 +90,55 @@ pub trait Encoder: Send {
     /// What the device said of itself.
     fn identity(&self) -> EncoderIdentity;
 
-    /// Looks for cards once.
+    /// Looks for cards once. An encoder that swipes answers [`CardDescription::to_be_swiped`] whenever it works.
+    ///
+    /// [`CardDescription::to_be_swiped`]: encoder_protocols::card::CardDescription::to_be_swiped
     fn poll<'a>(
         &'a mut self,
         cancel: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<Poll, EncoderError>>;
 
-    /// Lets go of any card and switches the field off.
+    /// Lets go of any card and switches the field off; ends any waiting for a swipe.
     fn rest(&mut self) -> BoxFuture<'_, Result<(), EncoderError>>;
 
     /// Selects the card `uid` again, checks that `image` fits it and authenticates everything the image will need;
-    /// changes nothing. The encoder then holds the card for [`Encoder::write`].
+    /// changes nothing. The encoder then holds the card for [`Encoder::write`]. One that swipes checks that it can write the
+    /// image and is set up for it (coercivity, densities), and awaits no swipe yet.
     fn prepare<'a>(
         &'a mut self,
-        uid: Uid,
+        uid: Option<Uid>,
         image: &'a CardImage,
         rules: WriteRules,
         cancel: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<(), CardError>>;
 
-    /// Writes what was prepared and reads it back; calls `verifying` when the last byte is written. Nothing stops it.
+    /// Writes what was prepared and reads it back; calls `verifying` when the last byte is written. Nothing stops it, and
+    /// `cancel` comes never.
+    ///
+    /// An encoder that swipes waits for the swipe that writes, and ends with the device's word that it did; reading back
+    /// takes another swipe, by [`Encoder::verify`]. On `cancel` it is reset, and that nothing was written is true only where
+    /// it told of no swipe before the reset and answers well after it.
     ///
     /// # Errors
     /// [`WriteError`], which says whether a byte may have changed.
     fn write<'a>(
         &'a mut self,
         verifying: &'a mut (dyn FnMut() + Send),
+        cancel: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<(), WriteError>>;
 
-    /// Compares the card `uid` with `image`; changes nothing.
+    /// Compares the card `uid`, or the next one swiped, with `image`; changes nothing. Ends after one swipe, well or not.
     fn verify<'a>(
         &'a mut self,
-        uid: Uid,
+        uid: Option<Uid>,
         image: &'a CardImage,
         cancel: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<(), CardError>>;
 
-    /// Reads the card `uid`.
+    /// Reads the card `uid`, or the next one swiped. Ends after one swipe, well or not.
     fn read<'a>(
         &'a mut self,
-        uid: Uid,
+        uid: Option<Uid>,
         plan: &'a ReadPlan,
         cancel: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<CardContents, CardError>>;

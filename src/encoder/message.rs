@@ -27,6 +27,9 @@ pub struct EncoderIdentity {
 /// The task polls for cards from [`EncoderCommand::Watch`] on until [`EncoderCommand::Rest`]; the first poll comes at
 /// once. Every operation ends with exactly one [`EncoderEvent::Operation`], also when the encoder goes away in the
 /// middle. While an operation runs no poll is reported.
+///
+/// Where cards are swiped, operations wait for a swipe until they are given up: an abort ends the wait for the swipe that
+/// writes, too, as long as none came.
 #[derive(Clone, Debug)]
 pub enum EncoderCommand {
     /// Look for cards and report every poll.
@@ -37,8 +40,8 @@ pub enum EncoderCommand {
     Operate {
         /// For which job.
         job_id: JobId,
-        /// The card that was presented; the task selects it again before anything else.
-        uid: Uid,
+        /// The card that was presented; the task selects it again before anything else. None where it is to be swiped.
+        uid: Option<Uid>,
         /// What to do.
         operation: CardOperation,
     },
@@ -49,9 +52,14 @@ pub enum EncoderCommand {
         job_id: JobId,
     },
     /// Give up what the job had prepared, or an operation that has not begun to write; either is answered by an
-    /// [`EncoderEvent::Operation`] that says `untouched`. A write goes on to its end. Nothing to give up is no error and
-    /// is not answered.
+    /// [`EncoderEvent::Operation`] that says `untouched`. A write goes on to its end; one that still waits for its swipe is
+    /// given up as well, and its end tells whether the swipe had come. Nothing to give up is no error and is not answered.
     Abort {
+        /// For which job.
+        job_id: JobId,
+    },
+    /// Wait no longer for the swipe that verifies. Nothing to give up is no error and is not answered.
+    StopVerifying {
         /// For which job.
         job_id: JobId,
     },
@@ -112,7 +120,8 @@ pub enum EncoderEvent {
     },
     /// What a poll found.
     Polled(Poll),
-    /// The write is over and reading back begins; for people to look at.
+    /// The write is over and reading back begins. Where the card lies on the encoder this is for people to look at and may
+    /// be lost; where it must be swiped again it never is.
     Verifying {
         /// For which job.
         job_id: JobId,

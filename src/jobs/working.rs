@@ -147,10 +147,10 @@ impl Jobs {
 
     /// Asks the encoder to work on the card in front of it.
     pub(super) fn operate(&mut self, job_id: JobId, front: Front, operation: CardOperation) {
-        let (Some(job), Some(uid)) = (self.open.get(&job_id), front.card.uid) else {
+        let Some(job) = self.open.get(&job_id) else {
             return;
         };
-        let id = job.encoder;
+        let (id, uid) = (job.encoder, front.card.uid);
         self.set_operating(id, job_id);
         self.command(id, EncoderCommand::Signal(Signal::Working));
         self.command(

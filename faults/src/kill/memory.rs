@@ -157,6 +157,6 @@ fn image(system: &AccessSystem, job: &JobRecord) -> Option<ClassicImage> {
     let content = bound.content.as_ref()?;
     match system.image(&bound.card, job.credential?.0, content) {
         Ok(CardImage::MifareClassic(image)) => Some(image),
-        Ok(CardImage::Type2(_)) | Err(_) => None,
+        Ok(CardImage::Type2(_) | CardImage::Magstripe(_)) | Err(_) => None,
     }
 }

@@ -204,7 +204,9 @@ impl Task {
                 let error = untouched(ErrorCode::EncoderNotOnline, "the encoder is not open");
                 finish(events, job_id, Err(error));
             }
-            EncoderCommand::Abort { .. } | EncoderCommand::Signal(_) => {}
+            EncoderCommand::Abort { .. }
+            | EncoderCommand::StopVerifying { .. }
+            | EncoderCommand::Signal(_) => {}
         }
     }
 
@@ -287,7 +289,12 @@ impl Task {
                 job_id,
                 uid,
                 operation,
-            } => self.operate(common, job_id, uid, operation),
+            } => {
+                // No encoder of the run swipes, so each card has a UID.
+                if let Some(uid) = uid {
+                    self.operate(common, job_id, uid, operation);
+                }
+            }
             EncoderCommand::Commit { job_id } => {
                 let error = untouched(
                     ErrorCode::UncategorizedError,
@@ -295,7 +302,9 @@ impl Task {
                 );
                 finish(events, job_id, Err(error));
             }
-            EncoderCommand::Abort { .. } | EncoderCommand::Signal(_) => {}
+            EncoderCommand::Abort { .. }
+            | EncoderCommand::StopVerifying { .. }
+            | EncoderCommand::Signal(_) => {}
         }
     }
 

@@ -439,6 +439,8 @@ fn holds(memory: &[u8], image: &CardImage) -> bool {
             .pages
             .iter()
             .all(|page| at(usize::from(page.page) * 4, &page.data)),
+        // No encoder of the run swipes.
+        CardImage::Magstripe(_) => false,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{CardLinkError, InconsistentAccessBits, Technology};
+use super::{CardLinkError, InconsistentAccessBits, Technology, magstripe::Track};
 use crate::{
     fault::HardwareFault,
     wire::{ErrorCode, JobError, Touched},
@@ -21,6 +21,8 @@ pub enum Place {
     Page(u8),
     /// The password of an Ultralight EV1 or NTAG.
     Password,
+    /// A track of a magnetic stripe.
+    Track(Track),
 }
 
 impl fmt::Display for Place {
@@ -31,6 +33,7 @@ impl fmt::Display for Place {
             Self::Trailer(sector) => write!(f, "the trailer of sector {sector}"),
             Self::Page(page) => write!(f, "page {page}"),
             Self::Password => f.write_str("the password"),
+            Self::Track(track) => track.fmt(f),
         }
     }
 }
@@ -76,6 +79,48 @@ pub enum ImageFlaw {
     /// Configuration pages both directly and through the protection.
     #[error("it sets {0} both as a page and as protection")]
     ProtectedTwice(Place),
+    /// A magnetic stripe's image without a number for the card, or with one that cannot be shown.
+    #[error("its card number is not of 1 to 64 printable characters")]
+    CardNumber,
+    /// A track without data.
+    #[error("it holds nothing for {0}")]
+    EmptyPlace(Place),
+    /// A character that the track's set lacks; sentinels are added by the encoder.
+    #[error(
+        "character {index} of {at} is none that the track holds: expected capitals, digits and signs but % and ? on track 1, digits and : < = > on tracks 2 and 3"
+    )]
+    Character {
+        /// The track.
+        at: Place,
+        /// Which, from 0.
+        index: usize,
+    },
+    /// More characters than ISO/IEC 7811 gives the track.
+    #[error("{at} holds at most {most} characters, got {got}")]
+    TooManyCharacters {
+        /// The track.
+        at: Place,
+        /// How many fit.
+        most: usize,
+        /// How many there are.
+        got: usize,
+    },
+    /// More bits than the track has room for at its density.
+    #[error("{at} holds at most {most} bits at its density, got {got}")]
+    TooManyBits {
+        /// The track.
+        at: Place,
+        /// How many fit.
+        most: usize,
+        /// How many there are.
+        got: usize,
+    },
+    /// Zeros before the first one bit, which nothing tells from the encoder's clocking bits.
+    #[error("the bits of {0} do not begin with a one")]
+    LeadingZeros(Place),
+    /// A payment card's data.
+    #[error("{0} holds payment card data, which is never written; remove it from the image")]
+    PaymentData(Place),
 }
 
 /// Why a procedure on a card failed.
@@ -239,9 +284,38 @@ impl WriteError {
 
 /// The error as a job reports it; `changed` is whether a byte of the card may have changed.
 pub fn job_error(error: &CardError, changed: bool) -> JobError {
+    let again = match error {
+        // Neither can this card take the credential, nor may another one while this may hold a part of it.
+        CardError::ReadOnly { .. } => {
+            ". this card may be half written: make a new credential for another card"
+        }
+        CardError::Link { .. }
+        | CardError::WrongTechnology { .. }
+        | CardError::TooSmall { .. }
+        | CardError::Image(_)
+        | CardError::NoKey { .. }
+        | CardError::NoPassword { .. }
+        | CardError::TriesLimited { .. }
+        | CardError::Unreadable { .. }
+        | CardError::Differs { .. }
+        | CardError::BadAnswer { .. } => {
+            ". the card may be half written: encode the same card again"
+        }
+    };
+    job_error_with(error, changed, again)
+}
+
+/// The error as a job on a medium without a UID reports it: where a byte may have changed, no card can be told to be the
+/// one that it was.
+pub fn job_error_without_uid(error: &CardError, changed: bool) -> JobError {
+    let again = ". the card may be half written, and without a uid no other try can be sure of it: destroy it and create a new credential";
+    job_error_with(error, changed, again)
+}
+
+fn job_error_with(error: &CardError, changed: bool, again: &str) -> JobError {
     JobError {
         code: code(error, changed),
-        message: message(error, changed),
+        message: message(error, if changed { again } else { "" }),
         touched: if changed {
             Touched::Unknown
         } else {
@@ -279,6 +353,7 @@ const fn link_code(error: &CardLinkError, changed: bool) -> ErrorCode {
         | CardLinkError::CardSwapped
         | CardLinkError::SeveralCards
         | CardLinkError::Disturbed(_)
+        | CardLinkError::BadSwipe(_)
         | CardLinkError::Faulty(_)
         | CardLinkError::Cancelled
             if changed =>
@@ -289,6 +364,7 @@ const fn link_code(error: &CardLinkError, changed: bool) -> ErrorCode {
         | CardLinkError::CardSwapped
         | CardLinkError::SeveralCards
         | CardLinkError::Disturbed(_)
+        | CardLinkError::BadSwipe(_)
         | CardLinkError::Cancelled
         | CardLinkError::AuthenticationRefused(_)
         | CardLinkError::Refused(_)
@@ -296,7 +372,7 @@ const fn link_code(error: &CardLinkError, changed: bool) -> ErrorCode {
     }
 }
 
-fn message(error: &CardError, changed: bool) -> String {
+fn message(error: &CardError, again: &str) -> String {
     let advice = match error {
         CardError::Link { source, .. } => link_advice(source),
         CardError::Differs { .. } => "the card may be damaged",
@@ -315,26 +391,7 @@ fn message(error: &CardError, changed: bool) -> String {
         message.push_str("; ");
         message.push_str(advice);
     }
-    if changed {
-        message.push_str(match error {
-            // Neither can this card take the credential, nor may another one while this may hold a part of it.
-            CardError::ReadOnly { .. } => {
-                ". this card may be half written: make a new credential for another card"
-            }
-            CardError::Link { .. }
-            | CardError::WrongTechnology { .. }
-            | CardError::TooSmall { .. }
-            | CardError::Image(_)
-            | CardError::NoKey { .. }
-            | CardError::NoPassword { .. }
-            | CardError::TriesLimited { .. }
-            | CardError::Unreadable { .. }
-            | CardError::Differs { .. }
-            | CardError::BadAnswer { .. } => {
-                ". the card may be half written: encode the same card again"
-            }
-        });
-    }
+    message.push_str(again);
     message
 }
 
@@ -345,6 +402,7 @@ const fn link_advice(error: &CardLinkError) -> &'static str {
         }
         CardLinkError::SeveralCards => "leave one card on the encoder",
         CardLinkError::Disturbed(_) => "lay the card flat on the encoder, away from metal",
+        CardLinkError::BadSwipe(_) => "draw the card straight through at an even pace",
         CardLinkError::Silent(_) | CardLinkError::Faulty(_) => {
             "unplug the encoder and plug it in again"
         }

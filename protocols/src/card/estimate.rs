@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{CardImage, ClassicImage, ClassicKey, KeySlot, SectorImage, Type2Image};
+use super::{
+    CardImage, ClassicImage, ClassicKey, KeySlot, SectorImage, Type2Image,
+    magstripe::MagstripeImage,
+};
 
 /// Start bit, eight data bits, stop bit.
 const BITS_PER_BYTE: u32 = 10;
@@ -22,6 +25,14 @@ const LOOK_COMMANDS: u32 = 6;
 /// The configuration read twice more; CFG0, PWD, PACK, CFG1, CFG0 written, and the password given.
 const PROTECTION_COMMANDS: u32 = 8;
 
+/// Coercivity, densities, bits per character, the write, the read, and a reset after each.
+const STRIPE_COMMANDS: u32 = 10;
+/// The longest track, as raw bytes or characters.
+const TRACK_BYTES: u32 = 110;
+
+/// How long somebody at the desk may take for the swipe that verifies, at least.
+const SWIPE: Duration = Duration::from_secs(15);
+
 /// What preparing, writing and verifying an image takes at most, as long as no exchange is disturbed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct WriteEstimate {
@@ -29,6 +40,8 @@ pub struct WriteEstimate {
     pub commands: u32,
     /// Bytes of cards' commands and answers in all, without what the reader's protocol wraps them in.
     pub bytes: u32,
+    /// Times that somebody must draw the card through the encoder once it is written.
+    pub swipes: u32,
 }
 
 impl WriteEstimate {
@@ -39,13 +52,16 @@ impl WriteEstimate {
         let bits = bytes.saturating_mul(BITS_PER_BYTE.into());
         let on_the_wire =
             Duration::from_micros(bits.saturating_mul(1_000_000) / u64::from(baud.max(1)));
-        on_the_wire.saturating_add(pause.saturating_mul(self.commands))
+        on_the_wire
+            .saturating_add(pause.saturating_mul(self.commands))
+            .saturating_add(SWIPE.saturating_mul(self.swipes))
     }
 
     const fn and(self, times: u32, bytes: u32) -> Self {
         Self {
             commands: self.commands.saturating_add(times),
             bytes: self.bytes.saturating_add(times.saturating_mul(bytes)),
+            swipes: self.swipes,
         }
     }
 }
@@ -55,10 +71,22 @@ pub fn write_estimate(image: &CardImage) -> WriteEstimate {
     let selected = WriteEstimate {
         commands: 1,
         bytes: SELECTION,
+        swipes: 0,
     };
     match image {
         CardImage::MifareClassic(image) => classic(image, selected),
         CardImage::Type2(image) => type2(image, selected),
+        CardImage::Magstripe(image) => magstripe(image),
+    }
+}
+
+/// From the swipe that writes on: until then nothing is written, and the wait for it ends early enough.
+fn magstripe(image: &MagstripeImage) -> WriteEstimate {
+    let tracks = count(image.tracks.len());
+    WriteEstimate {
+        commands: STRIPE_COMMANDS,
+        bytes: STRIPE_COMMANDS.saturating_add(tracks.saturating_mul(2 * TRACK_BYTES)),
+        swipes: 1,
     }
 }
 

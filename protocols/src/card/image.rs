@@ -5,7 +5,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
-use super::hex;
+use super::{
+    hex,
+    magstripe::{MagstripeImage, MagstripeRead, TrackContents},
+};
 
 /// A MIFARE Classic sector key: 6 bytes. Never shows itself when it is formatted.
 #[derive(Clone, Deserialize, Eq, PartialEq, Serialize, Zeroize)]
@@ -46,6 +49,18 @@ pub enum CardImage {
     MifareClassic(ClassicImage),
     /// MIFARE Ultralight family and NTAG21x.
     Type2(Type2Image),
+    /// A magnetic stripe.
+    Magstripe(MagstripeImage),
+}
+
+impl CardImage {
+    /// The number that the image assigns to a card without a UID.
+    pub fn card_number(&self) -> Option<&str> {
+        match self {
+            Self::Magstripe(image) => Some(&image.card_number),
+            Self::MifareClassic(_) | Self::Type2(_) => None,
+        }
+    }
 }
 
 /// Sectors of a MIFARE Classic card.
@@ -163,6 +178,8 @@ pub enum ReadPlan {
     MifareClassic(ClassicRead),
     /// Pages of a card of the Ultralight family or an NTAG21x.
     Type2(Type2Read),
+    /// Tracks of a magnetic stripe.
+    Magstripe(MagstripeRead),
     /// Nothing but the UID, which is known already.
     UidOnly,
 }
@@ -222,6 +239,11 @@ pub enum CardContents {
         #[serde(with = "hex::bytes")]
         data: Vec<u8>,
     },
+    /// Tracks of a magnetic stripe. A payment card's data is masked before it is sent.
+    Magstripe {
+        /// The tracks that were asked for.
+        tracks: Vec<TrackContents>,
+    },
     /// Nothing was to be read.
     UidOnly,
 }
@@ -231,6 +253,7 @@ impl fmt::Debug for CardContents {
         f.write_str(match self {
             Self::MifareClassic { .. } => "MifareClassic(…)",
             Self::Type2 { .. } => "Type2(…)",
+            Self::Magstripe { .. } => "Magstripe(…)",
             Self::UidOnly => "UidOnly",
         })
     }

@@ -26,6 +26,10 @@ pub enum CardLinkError {
     /// The exchange over the air was disturbed.
     #[error("the exchange with the card was disturbed ({0})")]
     Disturbed(HardwareFault),
+    /// The card was swiped, and not so that it could be read or written: too fast, too slow, not all the way, or its stripe
+    /// is worn or of another coercivity.
+    #[error("the swipe failed ({0})")]
+    BadSwipe(HardwareFault),
     /// The reader reports a fault of its own.
     #[error("the encoder reports a fault ({0})")]
     Faulty(HardwareFault),
@@ -48,6 +52,7 @@ impl CardLinkError {
             | Self::AuthenticationRefused(fault)
             | Self::Refused(fault)
             | Self::Disturbed(fault)
+            | Self::BadSwipe(fault)
             | Self::Faulty(fault) => Some(fault),
             Self::CardSwapped
             | Self::SeveralCards

@@ -8,6 +8,7 @@ pub mod identify;
 mod image;
 pub mod key_record;
 mod link;
+pub mod magstripe;
 mod procedure;
 mod recovery;
 mod technology;
@@ -18,7 +19,7 @@ pub mod virtual_card;
 pub use access_bits::{
     AccessBits, BlockPermissions, InconsistentAccessBits, Permission, TrailerPermissions,
 };
-pub use error::{CardError, ImageFlaw, Place, WriteError, job_error};
+pub use error::{CardError, ImageFlaw, Place, WriteError, job_error, job_error_without_uid};
 pub use estimate::{WriteEstimate, write_estimate};
 pub use image::{
     BlockContents, BlockImage, CandidateKey, CardContents, CardImage, ClassicImage, ClassicKey,

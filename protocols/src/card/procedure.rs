@@ -1,4 +1,4 @@
-//! Preparing, writing, verifying and reading a card, whatever its technology.
+//! Preparing, writing, verifying and reading a card that lies on a reader, whatever its technology.
 //!
 //! A write is split in two, so that the caller can make *started* durable in between: [`prepare`] changes nothing and
 //! ends with everything authenticated, [`write()`] begins with the first byte that changes. Between the two the link must
@@ -48,6 +48,7 @@ pub async fn prepare<L: CardLink>(
             Kind::Classic(classic::prepare(link, image, rules).await?)
         }
         CardImage::Type2(image) => Kind::Type2(type2::prepare(link, image, rules).await?),
+        CardImage::Magstripe(_) => return Err(for_a_stripe(link)),
     }))
 }
 
@@ -74,6 +75,7 @@ pub async fn verify<L: CardLink>(link: &mut L, image: &CardImage) -> Result<(), 
     match image {
         CardImage::MifareClassic(image) => classic::verify(link, image).await,
         CardImage::Type2(image) => type2::verify(link, image).await,
+        CardImage::Magstripe(_) => Err(for_a_stripe(link)),
     }
 }
 
@@ -85,6 +87,15 @@ pub async fn read<L: CardLink>(link: &mut L, plan: &ReadPlan) -> Result<CardCont
     match plan {
         ReadPlan::MifareClassic(plan) => classic::read(link, plan).await,
         ReadPlan::Type2(plan) => type2::read(link, plan).await,
+        ReadPlan::Magstripe(_) => Err(for_a_stripe(link)),
         ReadPlan::UidOnly => Ok(CardContents::UidOnly),
+    }
+}
+
+/// A stripe is written and read by the encoder through which it is drawn, not through a link to a card that lies there.
+fn for_a_stripe<L: CardLink>(link: &L) -> CardError {
+    CardError::WrongTechnology {
+        expected: "magnetic stripe card",
+        got: link.card().technology,
     }
 }

@@ -53,6 +53,7 @@ impl Attempts {
             }
             CardLinkError::CardSwapped
             | CardLinkError::SeveralCards
+            | CardLinkError::BadSwipe(_)
             | CardLinkError::Faulty(_)
             | CardLinkError::Silent(_)
             | CardLinkError::PortGone(_)

@@ -36,12 +36,20 @@ pub enum Technology {
     Desfire,
     /// Another ISO/IEC 14443-4 card.
     IsoDep,
+    /// A magnetic stripe: swiped, without a UID.
+    Magstripe,
     /// A card that answers, of a technology not listed here.
     #[serde(other)]
     Unknown,
 }
 
 impl Technology {
+    /// Whether its cards are drawn through the encoder instead of lying on it: they have no UID, and are never seen before
+    /// they are read or written.
+    pub const fn is_swiped(self) -> bool {
+        matches!(self, Self::Magstripe)
+    }
+
     /// The bytes of user data that an image could fill: data blocks or user pages, neither keys nor locks nor the
     /// manufacturer's block. 0 for a technology that no image is made for.
     pub const fn capacity(self) -> u32 {
@@ -54,6 +62,8 @@ impl Technology {
             Self::UltralightC | Self::Ntag213 => 144,
             Self::Ntag215 => 504,
             Self::Ntag216 => 888,
+            // Characters: 76, 37 and 104 on the three tracks.
+            Self::Magstripe => 217,
             Self::Desfire | Self::IsoDep | Self::Unknown => 0,
         }
     }
@@ -75,6 +85,7 @@ impl fmt::Display for Technology {
             Self::Ntag216 => "NTAG216",
             Self::Desfire => "MIFARE DESFire",
             Self::IsoDep => "ISO/IEC 14443-4 card",
+            Self::Magstripe => "magnetic stripe card",
             Self::Unknown => "card of an unknown technology",
         })
     }
@@ -98,6 +109,15 @@ impl CardDescription {
             technology,
             uid: Some(uid),
             capacity: technology.capacity(),
+        }
+    }
+
+    /// The card that an encoder awaits which is ready for a swipe.
+    pub const fn to_be_swiped() -> Self {
+        Self {
+            technology: Technology::Magstripe,
+            uid: None,
+            capacity: Technology::Magstripe.capacity(),
         }
     }
 

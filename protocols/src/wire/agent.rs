@@ -173,6 +173,10 @@ pub enum Progress {
     },
     /// The card is read back.
     Verifying,
+    /// The encoder waits for a card to be drawn through it: to be read, or, behind [`Progress::Writing`], to be written.
+    SwipeCard,
+    /// The card was written and must be drawn through the encoder once more, to be read back.
+    SwipeAgain,
 }
 
 /// A card lies there.
@@ -183,7 +187,7 @@ pub struct CardPresented {
     /// The presentation: counts up within a job, over restarts too.
     #[serde(deserialize_with = "super::count::read")]
     pub n: u64,
-    /// The card.
+    /// The card; one without a UID is not there yet: the encoder is ready for it to be swiped.
     pub card: CardDescription,
 }
 

@@ -37,6 +37,15 @@ pub struct Abilities {
     pub technologies: Vec<crate::card::Technology>,
 }
 
+impl Abilities {
+    /// Whether cards are drawn through it: it sees none before it reads or writes it.
+    pub fn swipes(&self) -> bool {
+        self.technologies
+            .iter()
+            .any(|technology| technology.is_swiped())
+    }
+}
+
 /// Whether an encoder can take a job.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -11,6 +11,10 @@ use crate::{
         ClassicImage, ClassicKey, ClassicRead, KeySlot, PageImage, Password, ReadPlan, SectorImage,
         SectorRead, Technology, TrailerImage, Type2Image, Type2Protection, Type2Read, Uid,
         UnreadSector,
+        magstripe::{
+            BitString, Coercivity, Density, MagstripeImage, MagstripeRead, Track, TrackContents,
+            TrackData, TrackForm, TrackFound, TrackImage,
+        },
     },
     fault::HardwareFault,
 };
@@ -85,6 +89,27 @@ golden! {
         }],
         problems: vec!["the journal was damaged and set aside".into()],
     };
+    inventory_swipes: AgentMessage::Inventory {
+        encoders: vec![EncoderDescription {
+            key: EncoderKey("port:/dev/ttyUSB1".into()),
+            key_scope: KeyScope::Agent,
+            name: "Pool".into(),
+            driver: "msr".into(),
+            model: Some("MSR605".into()),
+            serial: None,
+            firmware: Some("REVH7.31".into()),
+            abilities: Abilities {
+                encode: true,
+                scan: true,
+                makes_keys: false,
+                technologies: vec![Technology::Magstripe],
+            },
+            state: EncoderState::Ready,
+            problem: None,
+            simulated: false,
+        }],
+        problems: vec![],
+    };
     job_accepted: AgentMessage::JobAccepted { job_id: job(1) };
     job_refused: AgentMessage::JobRefused(JobRefused {
         job_id: job(1),
@@ -98,7 +123,14 @@ golden! {
     job_progress_several_cards: progress(Progress::SeveralCards);
     job_progress_writing: progress(Progress::Writing { uid: Some(uid("deadbeef")), n: 1 });
     job_progress_verifying: progress(Progress::Verifying);
+    job_progress_swipe_card: progress(Progress::SwipeCard);
+    job_progress_swipe_again: progress(Progress::SwipeAgain);
     card_presented: AgentMessage::CardPresented(CardPresented { job_id: job(1), n: 1, card: card() });
+    card_presented_magstripe: AgentMessage::CardPresented(CardPresented {
+        job_id: job(1),
+        n: 1,
+        card: CardDescription::to_be_swiped(),
+    });
     plan_request: AgentMessage::PlanRequest(PlanRequest {
         job_id: job(1),
         uid: uid("04a1b2c3d4e5f6"),
@@ -134,6 +166,15 @@ golden! {
         }),
         error: None,
     });
+    job_finished_scan_magstripe: swiped(45, vec![
+        found(Track::One, TrackFound::Iso { text: "ABC123".into() }),
+        found(Track::Two, TrackFound::Raw { bits: bits("11010") }),
+        found(Track::Three, TrackFound::Blank),
+    ]);
+    job_finished_scan_payment_card: swiped(46, vec![
+        found(Track::One, TrackFound::Unreadable),
+        found(Track::Two, TrackFound::PaymentData { masked: "************1111".into() }),
+    ]);
     job_finished_error: AgentMessage::JobFinished(JobFinished {
         sequence: 44,
         job_id: job(3),
@@ -202,6 +243,26 @@ golden! {
                 first_protected_page: 4,
                 protect_reading: false,
             }),
+        }),
+    });
+    card_plan_write_magstripe: plan_to_swipe(Plan::Write {
+        image: CardImage::Magstripe(MagstripeImage {
+            card_number: "1000234".into(),
+            coercivity: Coercivity::High,
+            tracks: vec![
+                TrackImage::iso(Track::Two, "12345"),
+                TrackImage {
+                    track: Track::Three,
+                    bpi: Density::Bpi210,
+                    data: TrackData::Raw(bits("1101")),
+                },
+            ],
+        }),
+    });
+    card_plan_read_magstripe: plan_to_swipe(Plan::Read {
+        plan: ReadPlan::Magstripe(MagstripeRead {
+            form: TrackForm::Iso,
+            tracks: Track::ALL.to_vec(),
         }),
     });
     card_plan_verify: plan(Plan::Verify { image: classic_image() });
@@ -379,6 +440,39 @@ fn plan(plan: Plan) -> ServiceMessage {
         uid: Some(uid("deadbeef")),
         plan,
     })
+}
+
+fn plan_to_swipe(plan: Plan) -> ServiceMessage {
+    ServiceMessage::CardPlan(CardPlan {
+        job_id: job(1),
+        n: 1,
+        uid: None,
+        plan,
+    })
+}
+
+fn swiped(sequence: u64, tracks: Vec<TrackContents>) -> AgentMessage {
+    AgentMessage::JobFinished(JobFinished {
+        sequence,
+        job_id: job(2),
+        kind: JobKind::Scan,
+        credential_id: None,
+        outcome: Outcome::Success,
+        touched: Touched::Untouched,
+        card: Some(CardDescription::to_be_swiped()),
+        card_number: None,
+        issued_at: None,
+        contents: Some(CardContents::Magstripe { tracks }),
+        error: None,
+    })
+}
+
+fn found(track: Track, found: TrackFound) -> TrackContents {
+    TrackContents { track, found }
+}
+
+fn bits(text: &str) -> BitString {
+    BitString::from_text(text).unwrap()
 }
 
 fn classic_image() -> CardImage {

@@ -291,6 +291,7 @@ impl Pn532Encoder {
             | CardLinkError::AuthenticationRefused(fault)
             | CardLinkError::Refused(fault)
             | CardLinkError::Disturbed(fault)
+            | CardLinkError::BadSwipe(fault)
             | CardLinkError::Faulty(fault) => EncoderError::Faulty(fault),
             CardLinkError::CardSwapped | CardLinkError::SeveralCards => {
                 EncoderError::Faulty(StatusCode::BitCollision.fault())
@@ -334,41 +335,42 @@ impl Encoder for Pn532Encoder {
 
     fn prepare<'a>(
         &'a mut self,
-        uid: Uid,
+        uid: Option<Uid>,
         image: &'a CardImage,
         rules: WriteRules,
         cancel: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<(), CardError>> {
-        Box::pin(self.prepare(uid, image, rules, cancel))
+        Box::pin(async move { self.prepare(lying(uid)?, image, rules, cancel).await })
     }
 
     fn write<'a>(
         &'a mut self,
         verifying: &'a mut (dyn FnMut() + Send),
+        _cancel: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<(), WriteError>> {
         Box::pin(self.write(verifying))
     }
 
     fn verify<'a>(
         &'a mut self,
-        uid: Uid,
+        uid: Option<Uid>,
         image: &'a CardImage,
         cancel: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<(), CardError>> {
         Box::pin(async move {
-            let bound = self.select(uid, cancel).await.map_err(unplaced)?;
+            let bound = self.select(lying(uid)?, cancel).await.map_err(unplaced)?;
             verify(&mut self.card(bound, cancel), image).await
         })
     }
 
     fn read<'a>(
         &'a mut self,
-        uid: Uid,
+        uid: Option<Uid>,
         plan: &'a ReadPlan,
         cancel: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<CardContents, CardError>> {
         Box::pin(async move {
-            let bound = self.select(uid, cancel).await.map_err(unplaced)?;
+            let bound = self.select(lying(uid)?, cancel).await.map_err(unplaced)?;
             read(&mut self.card(bound, cancel), plan).await
         })
     }
@@ -424,6 +426,14 @@ fn bring_up_failed(error: &EncoderError) -> CardLinkError {
             CardLinkError::PortGone(error.to_string())
         }
     }
+}
+
+/// The UID of a card that lies in the field: each has one there.
+fn lying(uid: Option<Uid>) -> Result<Uid, CardError> {
+    uid.ok_or(CardError::WrongTechnology {
+        expected: "card with a uid",
+        got: Technology::Magstripe,
+    })
 }
 
 fn unplaced(source: CardLinkError) -> CardError {

@@ -89,13 +89,16 @@ async fn an_image_is_prepared_without_a_change_then_written_and_verified() {
     prepare_image(encoder.as_mut(), uid).await.unwrap();
     assert_eq!(bench.memory(), factory);
     let mut verifying = 0;
-    encoder.write(&mut || verifying += 1).await.unwrap();
+    encoder
+        .write(&mut || verifying += 1, &CancellationToken::new())
+        .await
+        .unwrap();
     assert_eq!(verifying, 1);
     let commands = bench.commands() - before;
     assert!((25..EXCHANGES.into()).contains(&commands), "{commands}");
     assert_eq!(bench.memory(), encoded(&factory));
     let cancel = CancellationToken::new();
-    encoder.verify(uid, &image(), &cancel).await.unwrap();
+    encoder.verify(Some(uid), &image(), &cancel).await.unwrap();
     let plan = ReadPlan::MifareClassic(ClassicRead {
         sectors: vec![SectorRead {
             sector: 1,
@@ -104,7 +107,7 @@ async fn an_image_is_prepared_without_a_change_then_written_and_verified() {
         extension: vec![],
     });
     let CardContents::MifareClassic { blocks, unread } =
-        encoder.read(uid, &plan, &cancel).await.unwrap()
+        encoder.read(Some(uid), &plan, &cancel).await.unwrap()
     else {
         panic!("expected blocks");
     };
@@ -129,12 +132,18 @@ async fn pages_are_written_and_verified() {
             protection: None,
         });
         let cancel = CancellationToken::new();
-        encoder.prepare(uid, &image, RULES, &cancel).await.unwrap();
-        encoder.write(&mut || {}).await.unwrap();
+        encoder
+            .prepare(Some(uid), &image, RULES, &cancel)
+            .await
+            .unwrap();
+        encoder
+            .write(&mut || {}, &CancellationToken::new())
+            .await
+            .unwrap();
         let mut wanted = Vec::new();
         (4..8).for_each(|page| wanted.extend([page; 4]));
         assert_eq!(bench.memory()[16..32], wanted, "{kind}");
-        encoder.verify(uid, &image, &cancel).await.unwrap();
+        encoder.verify(Some(uid), &image, &cancel).await.unwrap();
     }
 }
 
@@ -144,7 +153,10 @@ async fn nothing_is_written_that_was_not_prepared() {
     let uid = bench.place(CardKind::Classic1k);
     prepare_image(encoder.as_mut(), uid).await.unwrap();
     poll(encoder.as_mut()).await;
-    let error = encoder.write(&mut || {}).await.unwrap_err();
+    let error = encoder
+        .write(&mut || {}, &CancellationToken::new())
+        .await
+        .unwrap_err();
     assert!(!error.changed);
 }
 
@@ -170,7 +182,10 @@ async fn a_card_that_is_swapped_after_the_preparation_is_not_written() {
     let other = VirtualCard::new(CardKind::Classic1k, Some("01020304".parse().unwrap())).unwrap();
     let memory = other.memory().to_vec();
     bench.place_named("card", other);
-    encoder.write(&mut || {}).await.unwrap_err();
+    encoder
+        .write(&mut || {}, &CancellationToken::new())
+        .await
+        .unwrap_err();
     assert_eq!(bench.memory(), memory);
 }
 
@@ -270,7 +285,8 @@ async fn a_plug_that_is_pulled_in_a_write_ends_it_at_once() {
     };
     let begin = bench.clock.now();
     let mut verifying = || {};
-    let (result, ()) = tokio::join!(encoder.write(&mut verifying), pull);
+    let never = CancellationToken::new();
+    let (result, ()) = tokio::join!(encoder.write(&mut verifying, &never), pull);
     let error = result.unwrap_err();
     assert!(error.changed);
     assert!(
@@ -303,7 +319,7 @@ async fn cancelling_ends_a_look_and_a_preparation_at_once() {
     };
     let begin = bench.clock.now();
     let image = image();
-    let (result, ()) = tokio::join!(encoder.prepare(uid, &image, RULES, &cancel), stop);
+    let (result, ()) = tokio::join!(encoder.prepare(Some(uid), &image, RULES, &cancel), stop);
     assert_eq!(result, Err(unplaced(CardLinkError::Cancelled)));
     assert_eq!(bench.clock.now().since(begin), Duration::from_millis(10));
     prepare_image(encoder.as_mut(), uid).await.unwrap();
@@ -388,7 +404,7 @@ impl Attempt {
         let before = bench.memory();
         bench.inject(fault);
         let result = match prepare_image(encoder.as_mut(), uid).await {
-            Ok(()) => encoder.write(&mut || {}).await,
+            Ok(()) => encoder.write(&mut || {}, &CancellationToken::new()).await,
             Err(error) => Err(WriteError {
                 error,
                 changed: false,
@@ -423,7 +439,7 @@ async fn poll(encoder: &mut dyn Encoder) -> Poll {
 
 async fn prepare_image(encoder: &mut dyn Encoder, uid: Uid) -> Result<(), CardError> {
     let cancel = CancellationToken::new();
-    encoder.prepare(uid, &image(), RULES, &cancel).await
+    encoder.prepare(Some(uid), &image(), RULES, &cancel).await
 }
 
 fn is_selected(bench: &Bench) -> bool {

@@ -1,6 +1,7 @@
 //! The task that owns one encoder: opens it, keeps it open, looks for cards and works on them.
 
 mod operation;
+mod swipe;
 
 use std::{collections::VecDeque, future::Future, time::Duration};
 
@@ -173,7 +174,9 @@ impl<O: FnMut() -> Opening + Send> EncoderTask<O> {
                 self.finish(job_id, Err(error)).await;
             }
             EncoderCommand::Commit { job_id } => self.finish(job_id, Err(unprepared())).await,
-            EncoderCommand::Abort { .. } | EncoderCommand::Signal(_) => {}
+            EncoderCommand::Abort { .. }
+            | EncoderCommand::StopVerifying { .. }
+            | EncoderCommand::Signal(_) => {}
         }
     }
 
@@ -280,7 +283,7 @@ impl<O: FnMut() -> Opening + Send> EncoderTask<O> {
                 operation,
             } => self.operate(encoder, job_id, uid, operation).await?,
             EncoderCommand::Commit { job_id } => self.finish(job_id, Err(unprepared())).await,
-            EncoderCommand::Abort { .. } => {}
+            EncoderCommand::Abort { .. } | EncoderCommand::StopVerifying { .. } => {}
             EncoderCommand::Signal(signal) => {
                 encoder.signal(signal).await.map_err(Left::Failed)?;
             }

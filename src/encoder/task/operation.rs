@@ -3,7 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use encoder_protocols::{
-    card::{CardError, CardLinkError, Uid, WriteError, WriteRules, job_error},
+    card::{CardError, CardImage, CardLinkError, Uid, WriteError, WriteRules, job_error},
     wire::{ErrorCode, JobError, JobId, Touched},
 };
 use tokio_util::sync::CancellationToken;
@@ -24,45 +24,52 @@ impl<O> EncoderTask<O> {
         &mut self,
         encoder: &mut dyn Encoder,
         job_id: JobId,
-        uid: Uid,
+        uid: Option<Uid>,
         operation: CardOperation,
     ) -> Result<(), Left> {
+        if uid.is_none() {
+            return self.operate_swipe(encoder, job_id, operation).await;
+        }
         let cancel = CancellationToken::new();
         let result = match &operation {
             CardOperation::Prepare(image) => {
-                let rules = WriteRules {
-                    allow_irreversible: self.settings.allow_irreversible,
-                };
-                let work = encoder.prepare(uid, image, rules, &cancel);
-                match self.watch_over(job_id, work, &cancel).await {
+                let work = encoder.prepare(uid, image, self.rules(), &cancel);
+                match self.watch_over(job_id, work, &cancel, Begun::Nothing).await {
                     Ok(()) => {
                         drop(operation);
                         self.finish(job_id, Ok(OperationResult::Prepared)).await;
-                        return self.hold(encoder, job_id).await;
+                        return self.hold(encoder, job_id, None).await;
                     }
                     Err(error) => Err(error),
                 }
             }
             CardOperation::Verify(image) => {
                 let work = encoder.verify(uid, image, &cancel);
-                let verified = self.watch_over(job_id, work, &cancel).await;
+                let verified = self.watch_over(job_id, work, &cancel, Begun::Nothing).await;
                 verified.map(|()| OperationResult::Verified)
             }
             CardOperation::Read(plan) => {
                 let work = encoder.read(uid, plan, &cancel);
-                let read = self.watch_over(job_id, work, &cancel).await;
+                let read = self.watch_over(job_id, work, &cancel, Begun::Nothing).await;
                 read.map(OperationResult::Read)
             }
         };
         self.conclude(job_id, result).await
     }
 
-    /// Runs `work` until its end; an abort of this job, or the end of the task, makes it end early.
-    async fn watch_over<T>(
+    pub(super) fn rules(&self) -> WriteRules {
+        WriteRules {
+            allow_irreversible: self.settings.allow_irreversible,
+        }
+    }
+
+    /// Runs `work` until its end; the command that gives it up, or the end of the task, makes it end early.
+    pub(super) async fn watch_over<T>(
         &mut self,
         job_id: JobId,
         work: impl Future<Output = T>,
         cancel: &CancellationToken,
+        begun: Begun,
     ) -> T {
         let mut work = std::pin::pin!(work);
         loop {
@@ -71,7 +78,7 @@ impl<O> EncoderTask<O> {
                 done = &mut work => return done,
                 () = self.shutdown.cancelled(), if !cancel.is_cancelled() => cancel.cancel(),
                 command = self.commands.recv(), if !cancel.is_cancelled() => match command {
-                    Some(EncoderCommand::Abort { job_id: aborted }) if aborted == job_id => cancel.cancel(),
+                    Some(command) if begun.is_given_up_by(&command, job_id) => cancel.cancel(),
                     Some(command) => self.deferred.push_back(command),
                     None => cancel.cancel(),
                 },
@@ -79,8 +86,14 @@ impl<O> EncoderTask<O> {
         }
     }
 
-    /// Keeps the prepared card until its commit, at most for [`HOLD`].
-    async fn hold(&mut self, encoder: &mut dyn Encoder, job_id: JobId) -> Result<(), Left> {
+    /// Keeps the prepared card until its commit, at most for [`HOLD`]. A card that is `to_swipe` is compared with that image
+    /// when it is swiped again.
+    pub(super) async fn hold(
+        &mut self,
+        encoder: &mut dyn Encoder,
+        job_id: JobId,
+        to_swipe: Option<CardImage>,
+    ) -> Result<(), Left> {
         let until = self.clock.now() + HOLD;
         let clock = self.clock;
         loop {
@@ -89,7 +102,10 @@ impl<O> EncoderTask<O> {
                 () = self.shutdown.cancelled() => (cancelled(), Err(Left::Over)),
                 command = self.commands.recv() => match command {
                     Some(EncoderCommand::Commit { job_id: committed }) if committed == job_id => {
-                        return self.commit(encoder, job_id).await;
+                        return match to_swipe {
+                            Some(image) => self.commit_swipe(encoder, job_id, &image).await,
+                            None => self.commit(encoder, job_id).await,
+                        };
                     }
                     Some(EncoderCommand::Abort { job_id: aborted }) if aborted == job_id => (cancelled(), Ok(())),
                     Some(command) => {
@@ -115,13 +131,14 @@ impl<O> EncoderTask<O> {
             // Only for people to look at: a full channel may lose it.
             let _ = events.try_send((id, EncoderEvent::Verifying { job_id }));
         };
-        match encoder.write(&mut verifying).await {
+        let never = CancellationToken::new();
+        match encoder.write(&mut verifying, &never).await {
             Ok(()) => self.conclude(job_id, Ok(OperationResult::Written)).await,
             Err(WriteError { error, changed }) => self.fail(job_id, &error, changed).await,
         }
     }
 
-    async fn conclude(
+    pub(super) async fn conclude(
         &mut self,
         job_id: JobId,
         result: Result<OperationResult, CardError>,
@@ -138,12 +155,47 @@ impl<O> EncoderTask<O> {
     async fn fail(&mut self, job_id: JobId, error: &CardError, changed: bool) -> Result<(), Left> {
         self.finish(job_id, Err(operation_error(error, changed)))
             .await;
+        self.after(error)
+    }
+
+    /// Whether the encoder can still be used after this error.
+    pub(super) fn after(&self, error: &CardError) -> Result<(), Left> {
         if is_from(error, |source| matches!(source, CardLinkError::PortGone(_))) {
             return Err(Left::Failed(EncoderError::Port(PortError::Gone {
                 path: self.settings.port.clone(),
             })));
         }
         Ok(())
+    }
+}
+
+/// How much of an operation has begun, and thus what gives it up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Begun {
+    /// Nothing was written.
+    Nothing,
+    /// The card was written, and is to be swiped again.
+    Verifying,
+}
+
+impl Begun {
+    fn is_given_up_by(self, command: &EncoderCommand, job_id: JobId) -> bool {
+        match (self, command) {
+            (Self::Nothing, EncoderCommand::Abort { job_id: aborted }) => *aborted == job_id,
+            (Self::Verifying, EncoderCommand::StopVerifying { job_id: stopped }) => {
+                *stopped == job_id
+            }
+            (
+                Self::Nothing | Self::Verifying,
+                EncoderCommand::Watch
+                | EncoderCommand::Rest
+                | EncoderCommand::Operate { .. }
+                | EncoderCommand::Commit { .. }
+                | EncoderCommand::Abort { .. }
+                | EncoderCommand::StopVerifying { .. }
+                | EncoderCommand::Signal(_),
+            ) => false,
+        }
     }
 }
 
@@ -155,7 +207,7 @@ fn operation_error(error: &CardError, changed: bool) -> OperationError {
     }
 }
 
-fn is_from(error: &CardError, test: impl FnOnce(&CardLinkError) -> bool) -> bool {
+pub(super) fn is_from(error: &CardError, test: impl FnOnce(&CardLinkError) -> bool) -> bool {
     matches!(error, CardError::Link { source, .. } if test(source))
 }
 

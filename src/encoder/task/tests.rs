@@ -77,7 +77,7 @@ impl Encoder for Scripted {
 
     fn prepare<'a>(
         &'a mut self,
-        _uid: Uid,
+        _uid: Option<Uid>,
         _image: &'a CardImage,
         _rules: WriteRules,
         cancel: &'a CancellationToken,
@@ -94,6 +94,7 @@ impl Encoder for Scripted {
     fn write<'a>(
         &'a mut self,
         verifying: &'a mut (dyn FnMut() + Send),
+        _cancel: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<(), WriteError>> {
         let script = self.ask("write");
         Box::pin(async move {
@@ -108,7 +109,7 @@ impl Encoder for Scripted {
 
     fn verify<'a>(
         &'a mut self,
-        _uid: Uid,
+        _uid: Option<Uid>,
         _image: &'a CardImage,
         _cancel: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<(), CardError>> {
@@ -118,7 +119,7 @@ impl Encoder for Scripted {
 
     fn read<'a>(
         &'a mut self,
-        _uid: Uid,
+        _uid: Option<Uid>,
         _plan: &'a ReadPlan,
         _cancel: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<CardContents, CardError>> {
@@ -521,7 +522,7 @@ fn image() -> CardImage {
 fn operate(operation: CardOperation) -> EncoderCommand {
     EncoderCommand::Operate {
         job_id: job(),
-        uid: "deadbeef".parse().unwrap(),
+        uid: Some("deadbeef".parse().unwrap()),
         operation,
     }
 }

@@ -51,7 +51,7 @@ pub(super) struct Bench {
 /// What has happened so far, as far as it decides what may happen next.
 #[derive(Default)]
 struct Watcher {
-    write_plans: BTreeSet<(JobId, u64, Uid)>,
+    write_plans: BTreeSet<(JobId, u64, Option<Uid>)>,
     presented: BTreeSet<(JobId, u64)>,
     outcomes: BTreeMap<JobId, JobFinished>,
     last_sequence: u64,
@@ -59,7 +59,7 @@ struct Watcher {
     verifying: BTreeSet<EncoderId>,
     lifts: BTreeMap<EncoderId, bool>,
     prepared: BTreeMap<EncoderId, JobId>,
-    committed: BTreeMap<JobId, Uid>,
+    committed: BTreeMap<JobId, Option<Uid>>,
     credentials: BTreeMap<JobId, Option<Uuid>>,
     written: BTreeMap<EncoderId, Written>,
 }
@@ -270,14 +270,15 @@ impl Bench {
         }
     }
 
-    pub(super) fn plan(&mut self, job_id: JobId, n: u64, uid: Uid, plan: Plan) {
+    pub(super) fn plan(&mut self, job_id: JobId, n: u64, uid: impl Into<Option<Uid>>, plan: Plan) {
+        let uid = uid.into();
         if matches!(plan, Plan::Write { .. }) {
             self.watcher.write_plans.insert((job_id, n, uid));
         }
         self.message(ServiceMessage::CardPlan(CardPlan {
             job_id,
             n,
-            uid: Some(uid),
+            uid,
             plan,
         }));
     }
@@ -619,6 +620,10 @@ impl Watcher {
                     self.prepared.remove(&id);
                 }
             }
+            EncoderCommand::StopVerifying { job_id } => assert!(
+                self.committed.contains_key(job_id),
+                "nothing was written that is to be verified"
+            ),
             EncoderCommand::Watch | EncoderCommand::Rest | EncoderCommand::Signal(_) => {}
         }
     }
@@ -633,7 +638,7 @@ impl Watcher {
         let JournaledState::Started { n, card } = &job.state else {
             panic!("committed before started was durable");
         };
-        let uid = card.uid.unwrap();
+        let uid = card.uid;
         assert!(
             self.write_plans.contains(&(job_id, *n, uid)),
             "committed without a plan for this presentation"
@@ -645,7 +650,7 @@ impl Watcher {
         let credential = self.credentials.get(&job_id).copied().flatten();
         if let Some(written) = self.written.get(&id).filter(|_| self.lifts[&id]) {
             assert!(
-                written.uid == uid && written.credential == credential,
+                uid == Some(written.uid) && written.credential == credential,
                 "a card was taken though {} had not left",
                 written.uid
             );
@@ -679,11 +684,12 @@ impl Watcher {
     }
 
     fn wrote(&mut self, id: EncoderId, job_id: JobId) {
-        let Some(uid) = self.committed.get(&job_id) else {
+        // What is swiped lies nowhere afterwards.
+        let Some(uid) = self.committed.get(&job_id).copied().flatten() else {
             return;
         };
         let written = Written {
-            uid: *uid,
+            uid,
             credential: self.credentials.get(&job_id).copied().flatten(),
             missed: None,
         };

@@ -25,6 +25,7 @@ pub(in crate::card) fn sectors(technology: Technology) -> Result<u8, CardError> 
         | Technology::Ntag216
         | Technology::Desfire
         | Technology::IsoDep
+        | Technology::Magstripe
         | Technology::Unknown => Err(CardError::WrongTechnology {
             expected: "a MIFARE Classic",
             got: technology,

@@ -28,6 +28,7 @@ fn tears(start: &VirtualCard, image: &CardImage) -> Vec<Tear> {
     let unit = match image {
         CardImage::MifareClassic(_) => 16,
         CardImage::Type2(_) => 4,
+        CardImage::Magstripe(_) => panic!("a stripe does not tear"),
     };
     let mut tears = Vec::new();
     for write in 1.. {

@@ -92,6 +92,7 @@ impl Geometry {
             | Technology::MifareClassic4k
             | Technology::Desfire
             | Technology::IsoDep
+            | Technology::Magstripe
             | Technology::Unknown => {
                 return Err(CardError::WrongTechnology {
                     expected: "a MIFARE Ultralight or NTAG21x",

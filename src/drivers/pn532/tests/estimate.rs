@@ -76,8 +76,14 @@ async fn no_write_takes_longer_than_estimated_nor_a_small_part_of_it() {
             let uid = bench.place(kind);
             let begin = bench.clock.now();
             let cancel = CancellationToken::new();
-            encoder.prepare(uid, &image, RULES, &cancel).await.unwrap();
-            encoder.write(&mut || {}).await.unwrap();
+            encoder
+                .prepare(Some(uid), &image, RULES, &cancel)
+                .await
+                .unwrap();
+            encoder
+                .write(&mut || {}, &CancellationToken::new())
+                .await
+                .unwrap();
             let taken = bench.clock.now().since(begin);
             let estimated = crate::drivers::write_time(&settings(), &image);
             assert!(taken <= estimated, "{kind}: {taken:?} of {estimated:?}");

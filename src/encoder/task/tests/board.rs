@@ -57,7 +57,7 @@ impl Desk {
         self.command(EncoderCommand::Watch).await;
         let uid = loop {
             if let EncoderEvent::Polled(Poll::Card(card)) = self.event().await {
-                break card.uid.unwrap();
+                break card.uid;
             }
         };
         self.command(EncoderCommand::Rest).await;
@@ -148,7 +148,7 @@ async fn a_card_exchanged_before_the_preparation_lets_the_job_wait() {
     desk.board.place(CardKind::Classic1k);
     desk.command(EncoderCommand::Operate {
         job_id: job(),
-        uid: "01020304".parse().unwrap(),
+        uid: Some("01020304".parse().unwrap()),
         operation: CardOperation::Prepare(bench::image()),
     })
     .await;

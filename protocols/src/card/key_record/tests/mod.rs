@@ -12,7 +12,7 @@ use vectors::vectors;
 use super::{record::Format, *};
 use crate::card::{
     BlockContents, CardContents, CardDescription, CardImage, KeySlot, PageImage, ReadPlan,
-    SectorImage, Technology, Uid,
+    SectorImage, Technology, Uid, magstripe::TrackContents,
 };
 
 #[test]
@@ -162,6 +162,13 @@ fn contents_of(image: &CardImage) -> CardContents {
                 data: pages.iter().flat_map(|page| page.data).collect(),
             }
         }
+        CardImage::Magstripe(image) => CardContents::Magstripe {
+            tracks: image
+                .tracks
+                .iter()
+                .map(|image| TrackContents::of_bits(image.track, image.bits().unwrap()))
+                .collect(),
+        },
     }
 }
 
