@@ -8,6 +8,9 @@ use zeroize::Zeroizing;
 /// How every API key begins; SDKs check it before they send anything.
 pub const API_KEY_PREFIX: &str = "seam_";
 
+/// How every personal access token begins; SDKs then send the header `seam-workspace`.
+pub const PERSONAL_ACCESS_TOKEN_PREFIX: &str = "seam_at";
+
 /// How every agent token begins.
 pub const AGENT_TOKEN_PREFIX: &str = "agent_";
 
@@ -29,6 +32,14 @@ pub struct NoRandomness(#[from] pub(crate) getrandom::Error);
 /// [`NoRandomness`] when the system gives no random bytes.
 pub fn new_api_key() -> Result<Zeroizing<String>, NoRandomness> {
     new_token(API_KEY_PREFIX)
+}
+
+/// A new personal access token.
+///
+/// # Errors
+/// [`NoRandomness`] when the system gives no random bytes.
+pub fn new_personal_access_token() -> Result<Zeroizing<String>, NoRandomness> {
+    new_token(PERSONAL_ACCESS_TOKEN_PREFIX)
 }
 
 /// A new agent token.
@@ -88,6 +99,8 @@ mod tests {
             assert!(!one.starts_with(foreign));
         }
         assert_eq!(one.len(), 5 + 48);
+        let token = new_personal_access_token().unwrap();
+        assert!(token.starts_with("seam_at"));
         assert!(new_agent_token().unwrap().starts_with("agent_"));
     }
 

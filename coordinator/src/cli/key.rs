@@ -44,11 +44,20 @@ struct Create {
 
 /// The vocabularies as the command line names them.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Names {
+pub(super) enum Names {
     /// Those of the card guides: no_card_on_encoder, ENCODE_ACCESS_METHOD
     Guide,
     /// Those of the published types: no_credential_on_encoder, ENCODE_CREDENTIAL
     Types,
+}
+
+impl From<Names> for Vocabulary {
+    fn from(names: Names) -> Self {
+        match names {
+            Names::Guide => Self::Guide,
+            Names::Types => Self::Types,
+        }
+    }
 }
 
 #[derive(Args, Debug)]
@@ -85,10 +94,7 @@ impl Create {
         let workspace = resource::workspace(&mut conn, self.workspace)
             .await?
             .workspace_id;
-        let vocabulary = match self.vocabulary {
-            Names::Guide => Vocabulary::Guide,
-            Names::Types => Vocabulary::Types,
-        };
+        let vocabulary = self.vocabulary.into();
         let (key, secret) =
             api_keys::create(&mut conn, workspace, &self.label, vocabulary, now).await?;
         let id = key.api_key_id;

@@ -14,6 +14,7 @@ mod output;
 mod resource;
 mod serve;
 mod system;
+mod token;
 mod webhook;
 mod workspace;
 
@@ -48,6 +49,8 @@ enum Command {
     Entrance(entrance::EntranceArguments),
     /// Make, list or revoke API keys
     Key(key::KeyArguments),
+    /// Make, list or revoke personal access tokens, which open several workspaces
+    Token(token::TokenArguments),
     /// Make, list, rename, revoke or retire agents: the desk PCs of an access system
     Agent(agent::AgentArguments),
     /// List webhooks and their deliveries, or send an event once more
@@ -148,6 +151,7 @@ async fn run(command: Command) -> Result<(), CliError> {
         Command::System(arguments) => arguments.run().await,
         Command::Entrance(arguments) => arguments.run().await,
         Command::Key(arguments) => arguments.run().await,
+        Command::Token(arguments) => arguments.run().await,
         Command::Agent(arguments) => arguments.run().await,
         Command::Webhook(arguments) => arguments.run().await,
         Command::Encoder(arguments) => arguments.run().await,

@@ -26,6 +26,15 @@ impl Vocabulary {
             Self::Types => "types",
         }
     }
+
+    /// The vocabulary that a column names; the schema lets it be no other.
+    pub(super) fn from_column(name: &str) -> Self {
+        if name == "types" {
+            Self::Types
+        } else {
+            Self::Guide
+        }
+    }
 }
 
 /// An API key without its secret.
@@ -49,17 +58,12 @@ pub struct ApiKeyRow {
 
 impl FromRow<'_, SqliteRow> for ApiKeyRow {
     fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        let vocabulary: &str = row.try_get("vocabulary")?;
         Ok(Self {
             api_key_id: columns::id(row, "api_key_id")?,
             workspace_id: columns::id(row, "workspace_id")?,
             label: row.try_get("label")?,
             prefix: row.try_get("prefix")?,
-            vocabulary: if vocabulary == "types" {
-                Vocabulary::Types
-            } else {
-                Vocabulary::Guide
-            },
+            vocabulary: Vocabulary::from_column(row.try_get("vocabulary")?),
             created_at: columns::time(row, "created_ms")?,
             revoked_at: columns::optional_time(row, "revoked_ms")?,
         })

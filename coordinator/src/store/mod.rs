@@ -20,6 +20,7 @@ pub mod events;
 pub mod holds;
 pub mod jobs;
 pub mod meta;
+pub mod personal_access_tokens;
 pub mod site_keys;
 pub mod spaces;
 pub mod systems;

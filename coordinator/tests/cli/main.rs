@@ -131,6 +131,38 @@ fn keys_are_made_and_revoked_while_the_service_runs() {
     assert_eq!(body["error"]["type"], "unauthorized");
 }
 
+#[test]
+fn personal_access_tokens_are_made_listed_and_revoked() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let first = answer(here, &["workspace", "create", "--name", "Hotel"]);
+    let second = answer(here, &["workspace", "create", "--name", "Gym"]);
+    let [first, second] =
+        [first, second].map(|made| made["workspace_id"].as_str().unwrap().to_owned());
+    let several = complaint(here, &["token", "create", "--database", "sqlite:store.db"]);
+    assert!(several.contains("--workspace"), "{several}");
+    let both = ["--workspace", &first, "--workspace", &second];
+    let made = answer(
+        here,
+        &[&["token", "create", "--label", "Jane"][..], &both].concat(),
+    );
+    let secret = made["personal_access_token"].as_str().unwrap();
+    assert!(secret.starts_with("seam_at"));
+    let listed = answer(here, &["token", "list"]);
+    assert_eq!(
+        listed[0]["workspace_ids"],
+        serde_json::json!([first, second])
+    );
+    assert!(!listed.to_string().contains(secret));
+    let id = made["personal_access_token_id"].as_str().unwrap();
+    answer(here, &["token", "revoke", id]);
+    let again = complaint(
+        here,
+        &["token", "revoke", id, "--database", "sqlite:store.db"],
+    );
+    assert!(again.contains("no token with id"), "{again}");
+}
+
 /// Takes one delivery and answers it; returns the id that it carries.
 fn take_delivery(endpoint: &TcpListener, status: &str) -> String {
     let (mut stream, _) = endpoint.accept().unwrap();
