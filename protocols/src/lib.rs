@@ -6,8 +6,10 @@
 #![forbid(unsafe_code)]
 
 pub mod card;
+mod emulated_line;
 pub mod fault;
 pub mod link;
 pub mod moment;
+pub mod msr605;
 pub mod pn532;
 pub mod wire;

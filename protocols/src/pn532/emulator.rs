@@ -7,21 +7,21 @@ mod chip;
 mod exchange;
 mod fault;
 mod field;
-mod line;
 mod pace;
 mod target;
 
 use std::time::Duration;
 
 use super::frame::{ACK, Direction, Frame, FrameDecoder, SYNTAX_ERROR, encode_information};
-use crate::{card::virtual_card::VirtualCard, moment::Moment};
+use crate::{card::virtual_card::VirtualCard, emulated_line::Line, moment::Moment};
 use chip::{Chip, Done};
 use fault::{Faults, Heard, ResponsePart};
-use line::Line;
 
 pub use fault::{Fault, UnknownFault};
 pub use pace::Pace;
 
+/// The rate after power-up (UM0701-02, section 6.2.1).
+const POWER_UP_BAUD: u32 = 115_200;
 /// A frame whose rest stays out for so long is given up (our choice: the chip's own limit is not published).
 const PARTIAL_FRAME_PATIENCE: Duration = Duration::from_millis(50);
 /// The bytes that are lost while the chip wakes up (UM0701-02, section 7.2.11: the host sends a long preamble).
@@ -80,7 +80,7 @@ impl Emulator {
     /// A chip right after power-up: 115200 baud, asleep until the host's preamble wakes it, no card.
     pub fn new(pace: Pace) -> Self {
         Self {
-            line: Line::new(pace.wire),
+            line: Line::new(pace.wire, POWER_UP_BAUD),
             decoder: FrameDecoder::new(),
             partial_since: None,
             chip: Chip::new(),

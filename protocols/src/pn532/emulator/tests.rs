@@ -725,10 +725,10 @@ fn paced_output_can_be_taken_byte_by_byte() {
     chip.handle_input(NOW, &[0x55; 6]);
     let (start, _) = settle(&mut chip, NOW);
     chip.handle_input(start, &host_frame(&[0x02]));
-    let heard = start + line::wire_time(9, 115_200);
+    let heard = start + crate::emulated_line::wire_time(9, 115_200);
     chip.handle_timeout(heard);
     for byte in 1..=6 {
-        let due = heard + line::wire_time(byte, 115_200);
+        let due = heard + crate::emulated_line::wire_time(byte, 115_200);
         assert_eq!(
             chip.poll_transmit(due - Duration::from_nanos(1)),
             None,

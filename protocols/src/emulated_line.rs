@@ -1,16 +1,14 @@
-//! The serial line: when bytes arrive and leave.
+//! The serial line of an emulated device: when bytes arrive and leave.
 
 use std::{collections::VecDeque, time::Duration};
 
 use crate::moment::Moment;
 
-/// The rate after power-up (UM0701-02, section 6.2.1).
-const POWER_UP_BAUD: u32 = 115_200;
 /// Start bit, 8 data bits, stop bit.
 const BITS_PER_BYTE: u64 = 10;
 
 #[derive(Clone, Debug)]
-pub(super) struct Line {
+pub(crate) struct Line {
     paced: bool,
     chip_baud: u32,
     host_baud: Option<u32>,
@@ -67,7 +65,7 @@ impl Burst {
 }
 
 /// The time that `count` bytes take at `baud`, rounded up to nanoseconds.
-pub(super) fn wire_time(count: usize, baud: u32) -> Duration {
+pub(crate) fn wire_time(count: usize, baud: u32) -> Duration {
     let bits = u64::try_from(count)
         .unwrap_or(u64::MAX)
         .saturating_mul(BITS_PER_BYTE);
@@ -76,10 +74,11 @@ pub(super) fn wire_time(count: usize, baud: u32) -> Duration {
 }
 
 impl Line {
-    pub(super) fn new(paced: bool) -> Self {
+    /// A line whose device comes up at `baud`. Unless it is paced, bytes take no time.
+    pub(crate) fn new(paced: bool, baud: u32) -> Self {
         Self {
             paced,
-            chip_baud: POWER_UP_BAUD,
+            chip_baud: baud,
             host_baud: None,
             input: VecDeque::new(),
             output: VecDeque::new(),
@@ -88,19 +87,19 @@ impl Line {
         }
     }
 
-    pub(super) fn chip_baud(&self) -> u32 {
+    pub(crate) fn chip_baud(&self) -> u32 {
         self.chip_baud
     }
 
-    pub(super) fn set_chip_baud(&mut self, baud: u32) {
+    pub(crate) fn set_chip_baud(&mut self, baud: u32) {
         self.chip_baud = baud;
     }
 
-    pub(super) fn set_host_baud(&mut self, baud: u32) {
+    pub(crate) fn set_host_baud(&mut self, baud: u32) {
         self.host_baud = Some(baud);
     }
 
-    pub(super) fn push_input(&mut self, now: Moment, input: &[u8]) {
+    pub(crate) fn push_input(&mut self, now: Moment, input: &[u8]) {
         if input.is_empty() {
             return;
         }
@@ -116,17 +115,17 @@ impl Line {
 
     /// When the next burst of input is through. A command counts as heard with the last byte that was written with it,
     /// the postamble included.
-    pub(super) fn next_arrival(&self) -> Option<Moment> {
+    pub(crate) fn next_arrival(&self) -> Option<Moment> {
         self.input.front().map(Burst::end)
     }
 
     /// The bytes of the burst that is through at `at`.
-    pub(super) fn take_arrived(&mut self, at: Moment) -> Vec<u8> {
+    pub(crate) fn take_arrived(&mut self, at: Moment) -> Vec<u8> {
         let arrived = self.input.pop_front_if(|burst| burst.end() <= at);
         arrived.map(|burst| burst.bytes).unwrap_or_default()
     }
 
-    pub(super) fn push_output(&mut self, at: Moment, bytes: Vec<u8>) {
+    pub(crate) fn push_output(&mut self, at: Moment, bytes: Vec<u8>) {
         if bytes.is_empty() {
             return;
         }
@@ -141,12 +140,12 @@ impl Line {
     }
 
     /// When the next burst of output is through.
-    pub(super) fn next_departure(&self) -> Option<Moment> {
+    pub(crate) fn next_departure(&self) -> Option<Moment> {
         self.output.front().map(Burst::end)
     }
 
     /// The output that is through by `now`, as far as it was not taken before.
-    pub(super) fn take_due(&mut self, now: Moment) -> Option<Vec<u8>> {
+    pub(crate) fn take_due(&mut self, now: Moment) -> Option<Vec<u8>> {
         let mut due = Vec::new();
         while let Some(burst) = self.output.front_mut() {
             let through = burst.through_by(now);
@@ -161,7 +160,7 @@ impl Line {
     }
 
     /// The output whose burst is through as a whole by `now`, and when the last of it was.
-    pub(super) fn take_whole(&mut self, now: Moment) -> Option<(Moment, Vec<u8>)> {
+    pub(crate) fn take_whole(&mut self, now: Moment) -> Option<(Moment, Vec<u8>)> {
         let mut whole: Option<(Moment, Vec<u8>)> = None;
         while let Some(burst) = self.output.pop_front_if(|burst| burst.end() <= now) {
             let (through, bytes) = whole.get_or_insert_with(|| (burst.end(), Vec::new()));
@@ -172,7 +171,7 @@ impl Line {
     }
 
     /// Forgets what has not left yet.
-    pub(super) fn drop_output(&mut self, now: Moment) {
+    pub(crate) fn drop_output(&mut self, now: Moment) {
         self.output.clear();
         self.output_free = now;
     }
