@@ -25,9 +25,13 @@ struct Emulate {
 impl Emulate {
     /// Starts it and answers its first line, too.
     fn start(arguments: &[&str]) -> (Self, String) {
+        Self::start_device("pn532", arguments)
+    }
+
+    fn start_device(device: &str, arguments: &[&str]) -> (Self, String) {
         let directory = tempfile::tempdir().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_encoder-agent"))
-            .args(["emulate", "pn532", "--link"])
+            .args(["emulate", device, "--link"])
             .arg(directory.path().join("tty"))
             .arg("--control")
             .arg(directory.path().join("control"))
@@ -124,6 +128,18 @@ fn it_obeys_its_socket_and_quits_by_it() {
 }
 
 #[test]
+fn a_stripe_encoder_keeps_a_card_at_hand() {
+    let (mut emulate, card) = Emulate::start_device("msr605", &["--card", "loco"]);
+    assert_eq!(card, "card-1 loco");
+    assert_eq!(emulate.say("encode card-1 %A B?|;1?|"), "ok");
+    assert_eq!(emulate.say("tracks"), "ok %A B?|;1?|");
+    assert_eq!(emulate.say("waits"), "ok no");
+    assert_eq!(emulate.say("remove"), "ok card-1 loco");
+    assert_eq!(emulate.say("quit"), "ok");
+    emulate.ended();
+}
+
+#[test]
 fn signals_end_it_well_and_the_end_of_its_input_does_not() {
     for signal in [Signal::TERM, Signal::INT] {
         let (mut emulate, _) = Emulate::start(&[]);
@@ -158,6 +174,18 @@ fn what_it_cannot_start_it_says() {
         complaint.contains("is no left-over link; remove it or give another path"),
         "{complaint}"
     );
+    for (device, arguments) in [
+        ("pn532", ["--card", "hico"]),
+        ("msr605", ["--card", "ntag213"]),
+        ("msr605", ["--uid", "01020304"]),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_encoder-agent"))
+            .args(["emulate", device])
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{device} {arguments:?}");
+    }
     for arguments in [["--card", "mifare"], ["--uid", "xyz"]] {
         let output = Command::new(env!("CARGO_BIN_EXE_encoder-agent"))
             .args(["emulate", "pn532"])

@@ -4,12 +4,14 @@ use std::{
     fs,
     io::{self, BufRead},
     path::{Path, PathBuf},
+    str::FromStr,
     time::Duration,
 };
 
 use encoder_protocols::{
     card::{Uid, virtual_card::CardKind},
-    pn532::emulator::Pace,
+    msr605::{self, emulator::StripeKind},
+    pn532,
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -20,7 +22,9 @@ use tokio::{
 
 use super::{Exit, Output};
 use crate::{
-    emulation::{EmulationError, EmulationOptions, HELP, PtyEncoder, one_line},
+    emulation::{
+        self, Emulated, EmulationError, EmulationOptions, PtyEncoder, PtyMsr605, one_line,
+    },
     platform::StopSignals,
 };
 
@@ -35,7 +39,11 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// control socket, and answers each with a line `ok …` or `error …`. The end of standard input ends nothing; `quit`, SIGINT and
 /// SIGTERM end the emulator and remove its link.
 #[derive(Debug, clap::Args)]
-#[command(after_help = format!("Commands while it runs:\n{HELP}"))]
+#[command(after_help = format!(
+    "Commands while a pn532 runs:\n{}\n\nCommands while an msr605 runs:\n{}",
+    emulation::HELP,
+    emulation::msr605::HELP,
+))]
 pub(super) struct Args {
     /// The encoder to emulate
     #[arg(value_enum)]
@@ -43,10 +51,10 @@ pub(super) struct Args {
     /// Link this path to the pseudo terminal; a left-over link is replaced
     #[arg(long, value_name = "PATH")]
     link: Option<PathBuf>,
-    /// The kind of the card that lies there at the start
-    #[arg(long, value_name = "KIND", default_value_t = CardKind::Classic1k)]
-    card: CardKind,
-    /// Its UID, in hex
+    /// The kind of the card that lies there, or is at hand for swiping, at the start; by default classic-1k or hico
+    #[arg(long, value_name = "KIND")]
+    card: Option<Card>,
+    /// Its UID, in hex; a magnetic stripe has none
     #[arg(long, value_name = "HEX")]
     uid: Option<Uid>,
     /// Start without a card
@@ -55,7 +63,7 @@ pub(super) struct Args {
     /// Let bytes take their time on the line, at the rate that the host sets
     #[arg(long)]
     pace: bool,
-    /// Let the exchange with the card take its typical time
+    /// Let the exchange with the card, or the swipe, take its typical time
     #[arg(long)]
     rf: bool,
     /// Take commands from a unix socket at this path, too
@@ -67,6 +75,27 @@ pub(super) struct Args {
 enum Device {
     /// NXP PN532 on its serial line
     Pn532,
+    /// MSR605 magnetic stripe encoder on its serial line
+    Msr605,
+}
+
+/// The kind of a card for any of the encoders.
+#[derive(Clone, Copy, Debug)]
+enum Card {
+    Contactless(CardKind),
+    Stripe(StripeKind),
+}
+
+impl FromStr for Card {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let stripe = text.parse().map(Self::Stripe);
+        stripe.or_else(|unknown| match text.parse() {
+            Ok(kind) => Ok(Self::Contactless(kind)),
+            Err(contactless) => Err(format!("{contactless}; for an msr605: {unknown}")),
+        })
+    }
 }
 
 /// Runs until `quit` or a signal.
@@ -87,6 +116,8 @@ enum Failure {
     Emulation(#[from] EmulationError),
     #[error("cannot listen on the control socket {path}: {source}")]
     Control { path: PathBuf, source: io::Error },
+    #[error("{0}")]
+    Card(&'static str),
     #[error("cannot set up the process: {0}")]
     Process(#[from] io::Error),
 }
@@ -100,34 +131,77 @@ fn attempt(args: &Args, output: &Output) -> Result<(), Failure> {
 
 async fn serve(args: &Args, output: &Output) -> Result<(), Failure> {
     let mut signals = StopSignals::listen()?;
-    let Device::Pn532 = args.encoder;
-    let encoder = PtyEncoder::start(&EmulationOptions {
-        link: args.link.clone(),
-        pace: Pace {
-            wire: args.pace,
-            rf: args.rf,
-        },
-    })?;
     let control = args
         .control
         .as_deref()
         .map(ControlSocket::bind)
         .transpose()?;
-    let card = if args.no_card {
-        "none".to_owned()
-    } else {
-        encoder.place_new(args.card, args.uid)?.to_string()
+    let (encoder, card) = match args.encoder {
+        Device::Pn532 => start_pn532(args)?,
+        Device::Msr605 => start_msr605(args)?,
     };
+    let encoder = encoder.as_ref();
     let path = encoder.path()?.unwrap_or_default();
     output.line(format_args!("ok {} {card}", path.display()));
 
     let mut lines = standard_input()?;
     tokio::select! {
         () = signals.next() => {}
-        () = obey_standard_input(&mut lines, &encoder, output) => {}
-        () = obey_socket(control.as_ref(), &encoder) => {}
+        () = obey_standard_input(&mut lines, encoder, output) => {}
+        () = obey_socket(control.as_ref(), encoder) => {}
     }
     Ok(())
+}
+
+/// The encoder, and its first card in words.
+type Started = (Box<dyn Emulated>, String);
+
+fn start_pn532(args: &Args) -> Result<Started, Failure> {
+    let kind = match args.card {
+        None => CardKind::Classic1k,
+        Some(Card::Contactless(kind)) => kind,
+        Some(Card::Stripe(_)) => {
+            return Err(Failure::Card(
+                "a pn532 has no slot for magnetic stripes; give another `--card`",
+            ));
+        }
+    };
+    let encoder = PtyEncoder::start(&EmulationOptions {
+        link: args.link.clone(),
+        pace: pn532::emulator::Pace {
+            wire: args.pace,
+            rf: args.rf,
+        },
+    })?;
+    let card = if args.no_card {
+        "none".to_owned()
+    } else {
+        encoder.place_new(kind, args.uid)?.to_string()
+    };
+    Ok((Box::new(encoder), card))
+}
+
+fn start_msr605(args: &Args) -> Result<Started, Failure> {
+    let kind = match (args.card, args.uid) {
+        (None, None) => StripeKind::HiCo,
+        (Some(Card::Stripe(kind)), None) => kind,
+        (Some(Card::Contactless(_)), _) | (_, Some(_)) => {
+            return Err(Failure::Card(
+                "an msr605 takes cards with a magnetic stripe, which have no uid; give `--card hico` or `--card loco`",
+            ));
+        }
+    };
+    let pace = msr605::emulator::Pace {
+        wire: args.pace,
+        swipe: args.rf,
+    };
+    let encoder = PtyMsr605::start(args.link.as_deref(), pace)?;
+    let card = if args.no_card {
+        "none".to_owned()
+    } else {
+        encoder.place_new(kind)?.to_string()
+    };
+    Ok((Box::new(encoder), card))
 }
 
 /// The lines of standard input, read by a thread of their own that ends with the process.
@@ -148,7 +222,7 @@ fn standard_input() -> io::Result<mpsc::Receiver<String>> {
 /// Ends with `quit`.
 async fn obey_standard_input(
     lines: &mut mpsc::Receiver<String>,
-    encoder: &PtyEncoder,
+    encoder: &dyn Emulated,
     output: &Output,
 ) {
     while let Some(line) = lines.recv().await {
@@ -168,7 +242,7 @@ enum Obeyed {
     Quit,
 }
 
-fn obey(encoder: &PtyEncoder, line: &str) -> Obeyed {
+fn obey(encoder: &dyn Emulated, line: &str) -> Obeyed {
     let line = line.trim();
     if line == "quit" {
         return Obeyed::Quit;
@@ -212,7 +286,7 @@ impl Drop for ControlSocket {
 }
 
 /// Ends with `quit`; without a socket never.
-async fn obey_socket(socket: Option<&ControlSocket>, encoder: &PtyEncoder) {
+async fn obey_socket(socket: Option<&ControlSocket>, encoder: &dyn Emulated) {
     let Some(socket) = socket else {
         return std::future::pending().await;
     };

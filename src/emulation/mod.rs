@@ -1,39 +1,38 @@
 //! Emulated encoders on pseudo terminals: what `emulate` runs, and what tests, examples and benches use instead of
 //! hardware.
 //!
-//! [`PtyEncoder::start`] opens a pseudo terminal and puts an emulated PN532 behind it. Cards are made, placed and taken
-//! away while it runs; each has a name, and one that was taken away keeps its memory and can be placed again.
+//! [`PtyEncoder::start`] opens a pseudo terminal and puts an emulated PN532 behind it, [`PtyMsr605::start`] an emulated MSR605. Cards
+//! are made, placed and taken away while they run; each has a name, and one that was taken away keeps its memory and can be
+//! placed again.
 
-mod bench;
-mod command;
+mod line;
+pub mod msr605;
+pub mod pn532;
 mod pty;
 mod pump;
+mod station;
 
 use std::{
-    io::{self, Write},
-    os::unix::net::UnixStream,
+    io,
     path::{Path, PathBuf},
-    sync::mpsc,
-    thread::JoinHandle,
 };
 
-use encoder_protocols::{
-    card::{Uid, virtual_card::CardKind},
-    pn532::emulator::{Fault, Pace, Stats},
-};
+pub use msr605::PtyMsr605;
+pub use pn532::{EmulationOptions, HELP, KnownCard, PtyEncoder};
 
-use bench::Bench;
+/// What every emulated encoder on a pseudo terminal can do.
+pub trait Emulated {
+    /// The port to open: the link if there is one, else the pseudo terminal; none while it is unplugged.
+    ///
+    /// # Errors
+    /// [`EmulationError::Ended`].
+    fn path(&self) -> Result<Option<PathBuf>, EmulationError>;
 
-pub use bench::KnownCard;
-pub use command::HELP;
-
-/// How an emulated encoder is started.
-#[derive(Clone, Debug, Default)]
-pub struct EmulationOptions {
-    /// Where to put a symbolic link to the pseudo terminal.
-    pub link: Option<PathBuf>,
-    /// Whether it takes the time that a real one takes.
-    pub pace: Pace,
+    /// Carries out one line of text, and answers in words.
+    ///
+    /// # Errors
+    /// What the command says.
+    fn command(&self, line: &str) -> Result<String, EmulationError>;
 }
 
 /// Why an emulated encoder does not do what was asked.
@@ -87,6 +86,18 @@ pub enum EmulationError {
     /// The text names no fault.
     #[error(transparent)]
     Fault(#[from] encoder_protocols::pn532::emulator::UnknownFault),
+    /// No kind of stripe has this name.
+    #[error(transparent)]
+    Stripe(#[from] encoder_protocols::msr605::emulator::UnknownStripe),
+    /// The text names no fault of an MSR encoder.
+    #[error(transparent)]
+    StripeFault(#[from] encoder_protocols::msr605::emulator::UnknownFault),
+    /// What was to be put on a stripe cannot stand there.
+    #[error("expected three tracks with `|` between, each {expected}, or empty for a blank one")]
+    Tracks {
+        /// What each must be.
+        expected: &'static str,
+    },
     /// A dump cannot be read or written.
     #[error("{path}: {source}")]
     File {
@@ -100,198 +111,6 @@ pub enum EmulationError {
     UnknownCommand(String),
 }
 
-/// What the emulator's thread is asked to do.
-type Call = Box<dyn FnOnce(&mut Bench) + Send>;
-
-/// An emulated PN532 behind a pseudo terminal, on a thread of its own. Dropping it ends the thread and removes the link.
-#[derive(Debug)]
-pub struct PtyEncoder {
-    calls: mpsc::Sender<Call>,
-    /// Interrupts the thread's waiting.
-    wake: UnixStream,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl PtyEncoder {
-    /// Opens the pseudo terminal and starts the emulator, without a card.
-    ///
-    /// # Errors
-    /// [`EmulationError`] when the system grants no pseudo terminal or thread, or the link cannot be made.
-    pub fn start(options: &EmulationOptions) -> Result<Self, EmulationError> {
-        let bench = Bench::open(options)?;
-        let (wake, woken) = UnixStream::pair().map_err(EmulationError::Terminal)?;
-        for end in [&wake, &woken] {
-            end.set_nonblocking(true)
-                .map_err(EmulationError::Terminal)?;
-        }
-        let (calls, received) = mpsc::channel();
-        let thread = std::thread::Builder::new()
-            .name("emulated-encoder".to_owned())
-            .spawn(move || pump::run(bench, &received, &woken))
-            .map_err(EmulationError::Thread)?;
-        Ok(Self {
-            calls,
-            wake,
-            thread: Some(thread),
-        })
-    }
-
-    /// The port to open: the link if there is one, else the pseudo terminal; none while it is unplugged.
-    ///
-    /// # Errors
-    /// [`EmulationError::Ended`].
-    pub fn path(&self) -> Result<Option<PathBuf>, EmulationError> {
-        self.ask(|bench| bench.path())
-    }
-
-    /// Makes a card and keeps it beside the encoder. Without `uid` the first card of a kind has the kind's fixed UID,
-    /// each further one the next.
-    ///
-    /// # Errors
-    /// When the name is taken or the UID does not fit the kind.
-    pub fn create(
-        &self,
-        name: &str,
-        kind: CardKind,
-        uid: Option<Uid>,
-    ) -> Result<KnownCard, EmulationError> {
-        let name = name.to_owned();
-        self.ask(move |bench| bench.create(&name, kind, uid))?
-    }
-
-    /// Places a new card, named by a number, beside those that lie there.
-    ///
-    /// # Errors
-    /// When the UID does not fit the kind.
-    pub fn place_new(&self, kind: CardKind, uid: Option<Uid>) -> Result<KnownCard, EmulationError> {
-        self.ask(move |bench| bench.place_new(kind, uid))?
-    }
-
-    /// Places a known card beside those that lie there.
-    ///
-    /// # Errors
-    /// When no card has that name.
-    pub fn place(&self, name: &str) -> Result<KnownCard, EmulationError> {
-        let name = name.to_owned();
-        self.ask(move |bench| bench.place(&name))?
-    }
-
-    /// Takes all cards away and answers which lay there.
-    ///
-    /// # Errors
-    /// [`EmulationError::Ended`].
-    pub fn remove(&self) -> Result<Vec<KnownCard>, EmulationError> {
-        self.ask(Bench::remove_all)
-    }
-
-    /// The cards in the field.
-    ///
-    /// # Errors
-    /// [`EmulationError::Ended`].
-    pub fn cards(&self) -> Result<Vec<KnownCard>, EmulationError> {
-        self.ask(|bench| bench.placed())
-    }
-
-    /// The memory of a card, wherever it is; without a name that of the only card in the field. Keys are in clear.
-    ///
-    /// # Errors
-    /// When no card, or more than one, is meant.
-    pub fn memory(&self, name: Option<&str>) -> Result<Vec<u8>, EmulationError> {
-        let name = name.map(str::to_owned);
-        self.ask(move |bench| bench.memory(name.as_deref()))?
-    }
-
-    /// How many blocks or pages of a card were written since it was made.
-    ///
-    /// # Errors
-    /// When no card, or more than one, is meant.
-    pub fn writes(&self, name: Option<&str>) -> Result<u64, EmulationError> {
-        let name = name.map(str::to_owned);
-        self.ask(move |bench| bench.writes(name.as_deref()))?
-    }
-
-    /// Lets something go wrong.
-    ///
-    /// # Errors
-    /// [`EmulationError::Ended`].
-    pub fn inject(&self, fault: Fault) -> Result<(), EmulationError> {
-        self.ask(move |bench| bench.inject(fault))
-    }
-
-    /// Ends all faults.
-    ///
-    /// # Errors
-    /// [`EmulationError::Ended`].
-    pub fn clear_faults(&self) -> Result<(), EmulationError> {
-        self.ask(Bench::clear_faults)
-    }
-
-    /// Closes the pseudo terminal and removes the link, as when the encoder is unplugged.
-    ///
-    /// # Errors
-    /// [`EmulationError::Ended`].
-    pub fn unplug(&self) -> Result<(), EmulationError> {
-        self.ask(Bench::unplug)
-    }
-
-    /// Opens a new pseudo terminal with the same link; the chip comes up as after power-up. Does nothing while plugged.
-    ///
-    /// # Errors
-    /// As [`PtyEncoder::start`].
-    pub fn plug(&self) -> Result<(), EmulationError> {
-        self.ask(Bench::plug)?
-    }
-
-    /// What went over the line so far.
-    ///
-    /// # Errors
-    /// [`EmulationError::Ended`].
-    pub fn stats(&self) -> Result<Stats, EmulationError> {
-        self.ask(|bench| bench.stats())
-    }
-
-    /// Carries out one line of text as [`HELP`] describes it, and answers in words.
-    ///
-    /// # Errors
-    /// What the command says.
-    pub fn command(&self, line: &str) -> Result<String, EmulationError> {
-        let line = line.to_owned();
-        self.ask(move |bench| command::run(bench, &line))?
-    }
-
-    /// Runs on the emulator's thread and waits for the answer.
-    fn ask<R: Send + 'static>(
-        &self,
-        call: impl FnOnce(&mut Bench) -> R + Send + 'static,
-    ) -> Result<R, EmulationError> {
-        let (answer, answered) = mpsc::sync_channel(1);
-        let call = Box::new(move |bench: &mut Bench| {
-            // A caller that has gone away needs no answer.
-            let _ = answer.send(call(bench));
-        });
-        self.calls.send(call).map_err(|_| EmulationError::Ended)?;
-        self.wake();
-        answered.recv().map_err(|_| EmulationError::Ended)
-    }
-
-    fn wake(&self) {
-        // A full buffer wakes the thread just as well.
-        let _ = (&self.wake).write(&[0]);
-    }
-}
-
-impl Drop for PtyEncoder {
-    fn drop(&mut self) {
-        let (closed, _) = mpsc::channel();
-        drop(std::mem::replace(&mut self.calls, closed));
-        self.wake();
-        if let Some(thread) = self.thread.take() {
-            // A thread that panicked has said so itself.
-            let _ = thread.join();
-        }
-    }
-}
-
 /// The text of an error or answer on one line.
 pub(crate) fn one_line(text: &str) -> String {
     text.lines().map(str::trim).collect::<Vec<_>>().join("; ")
@@ -301,6 +120,3 @@ fn file_error(path: &Path) -> impl FnOnce(io::Error) -> EmulationError {
     let path = path.to_owned();
     |source| EmulationError::File { path, source }
 }
-
-#[cfg(test)]
-mod tests;

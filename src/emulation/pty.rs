@@ -16,9 +16,6 @@ use rustix::{
 
 use super::EmulationError;
 
-/// The rate that the line shows until somebody sets another one.
-const INITIAL_BAUD: u32 = 115_200;
-
 #[derive(Debug)]
 pub(super) struct Pty {
     pub(super) master: OwnedFd,
@@ -30,8 +27,9 @@ pub(super) struct Pty {
 }
 
 impl Pty {
-    pub(super) fn open(link: Option<&Path>) -> Result<Self, EmulationError> {
-        let (master, slave, path) = open_pair()
+    /// A terminal that shows the rate `baud` until somebody sets another one.
+    pub(super) fn open(link: Option<&Path>, baud: u32) -> Result<Self, EmulationError> {
+        let (master, slave, path) = open_pair(baud)
             .map_err(io::Error::from)
             .map_err(EmulationError::Terminal)?;
         if let Some(link) = link {
@@ -92,7 +90,7 @@ impl Drop for Pty {
     }
 }
 
-fn open_pair() -> rustix::io::Result<(OwnedFd, OwnedFd, PathBuf)> {
+fn open_pair(baud: u32) -> rustix::io::Result<(OwnedFd, OwnedFd, PathBuf)> {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&master)?;
     unlockpt(&master)?;
@@ -101,7 +99,7 @@ fn open_pair() -> rustix::io::Result<(OwnedFd, OwnedFd, PathBuf)> {
     let slave = open(&path, flags, Mode::empty())?;
     let mut settings = tcgetattr(&slave)?;
     settings.make_raw();
-    settings.set_speed(INITIAL_BAUD)?;
+    settings.set_speed(baud)?;
     tcsetattr(&slave, OptionalActions::Now, &settings)?;
     fcntl_setfl(&master, OFlags::NONBLOCK)?;
     Ok((master, slave, path))

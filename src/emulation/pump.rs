@@ -1,8 +1,8 @@
-//! The thread that moves bytes and time between the pseudo terminal and the emulated chip.
+//! The thread that moves bytes and time between the pseudo terminal and the emulated device.
 
 use std::{
     io::Read,
-    os::unix::net::UnixStream,
+    os::{fd::OwnedFd, unix::net::UnixStream},
     sync::mpsc::{Receiver, TryRecvError},
     time::Duration,
 };
@@ -10,7 +10,10 @@ use std::{
 use encoder_protocols::moment::Moment;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{Call, bench::Bench};
+use super::{
+    line::{Device, Line, Wired},
+    station::Call,
+};
 
 /// The system wakes a thread late by this much at most, as a rule. While the wire is paced, the last stretch before a
 /// byte is due is spent looking at the clock instead of sleeping.
@@ -22,9 +25,9 @@ const WATCHFUL: Duration = Duration::from_micros(600);
 const IDLE: Duration = Duration::from_secs(1);
 
 /// Runs until the last caller has gone.
-pub(super) fn run(mut bench: Bench, calls: &Receiver<Call>, woken: &UnixStream) {
+pub(super) fn run<B: Wired>(mut bench: B, calls: &Receiver<Call<B>>, woken: &UnixStream) {
     let mut pump = Pump {
-        last_traffic: bench.now(),
+        last_traffic: bench.line().now(),
         idle: false,
     };
     loop {
@@ -33,14 +36,14 @@ pub(super) fn run(mut bench: Bench, calls: &Receiver<Call>, woken: &UnixStream) 
             Err(Gone) => return,
         }
         pump.move_bytes(&mut bench);
-        pump.wait(&bench, woken);
+        pump.wait(bench.line(), woken);
     }
 }
 
 /// Nobody can call any more.
 struct Gone;
 
-fn run_calls(bench: &mut Bench, calls: &Receiver<Call>) -> Result<(), Gone> {
+fn run_calls<B>(bench: &mut B, calls: &Receiver<Call<B>>) -> Result<(), Gone> {
     loop {
         match calls.try_recv() {
             Ok(call) => call(bench),
@@ -56,26 +59,28 @@ struct Pump {
 }
 
 impl Pump {
-    fn move_bytes(&mut self, bench: &mut Bench) {
-        if bench.take_input() {
-            self.last_traffic = bench.now();
+    fn move_bytes<B: Wired>(&mut self, bench: &mut B) {
+        let line = bench.line();
+        if line.take_input() {
+            self.last_traffic = line.now();
             self.idle = false;
         }
-        if bench.give_output() {
-            self.last_traffic = bench.now();
+        if line.give_output() {
+            self.last_traffic = line.now();
         }
-        if !self.idle && bench.now().since(self.last_traffic) >= IDLE {
+        if !self.idle && line.now().since(self.last_traffic) >= IDLE {
             self.idle = true;
-            bench.end_exclusive_use();
+            line.end_exclusive_use();
         }
+        bench.tidy();
     }
 
     /// Returns when there is something to do, or earlier.
-    fn wait(&self, bench: &Bench, woken: &UnixStream) {
-        let now = bench.now();
-        let due = bench.next_due();
+    fn wait<D: Device>(&self, line: &Line<D>, woken: &UnixStream) {
+        let now = line.now();
+        let due = line.next_due();
         let mut limit = due.map(|due| due.since(now));
-        if bench.paces_wire() {
+        if line.paces_wire() {
             if now.since(self.last_traffic) < WATCHFUL {
                 limit = Some(Duration::ZERO);
             }
@@ -84,18 +89,18 @@ impl Pump {
         if !self.idle {
             limit = Some(limit.unwrap_or(IDLE).min(IDLE));
         }
-        sleep(bench, woken, limit);
+        sleep(line.terminal(), woken, limit);
     }
 }
 
 /// Sleeps until there is input, a call, or `limit` has passed; `None` for no limit.
-fn sleep(bench: &Bench, woken: &UnixStream, limit: Option<Duration>) {
+fn sleep(terminal: Option<&OwnedFd>, woken: &UnixStream, limit: Option<Duration>) {
     let limit = limit.map(|limit| Timespec {
         tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(limit.subsec_nanos()),
     });
     let mut sources = vec![PollFd::new(woken, PollFlags::IN)];
-    if let Some(terminal) = bench.terminal() {
+    if let Some(terminal) = terminal {
         sources.push(PollFd::new(terminal, PollFlags::IN));
     }
     // An interrupted wait is an early end.

@@ -10,7 +10,11 @@ use encoder_protocols::{
     pn532::emulator::Fault,
 };
 
-use super::{EmulationError, bench::Bench, file_error, one_line};
+use super::{
+    super::{EmulationError, file_error, one_line},
+    KnownCard,
+    bench::Bench,
+};
 
 /// The commands, for people.
 pub const HELP: &str = "\
@@ -134,7 +138,7 @@ fn stats(bench: &Bench) -> String {
     )
 }
 
-fn list(cards: &[super::KnownCard]) -> String {
+fn list(cards: &[KnownCard]) -> String {
     if cards.is_empty() {
         return "none".to_owned();
     }

@@ -2,13 +2,14 @@ use std::{
     fs::File,
     io::{Read, Write},
     os::unix::fs::symlink,
+    path::Path,
     time::Duration,
 };
 
 use encoder_protocols::pn532::frame::{ACK, Direction, Frame, FrameDecoder, encode_information};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
-use super::*;
+use super::{super::one_line, *};
 
 /// Reading a card may take its time on a busy machine; nothing here waits for so long.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -312,17 +313,4 @@ fn paced_bytes_take_at_least_their_time_at_the_rate_that_the_host_sets() {
         assert!(took >= floor.saturating_sub(made_up), "{took:?} at {baud}");
         assert!(took < PATIENCE, "{took:?}");
     }
-}
-
-#[test]
-fn what_has_ended_says_so() {
-    let (encoder, _) = start(Pace::INSTANT);
-    let (closed, receiver) = mpsc::channel();
-    drop(receiver);
-    let ended = PtyEncoder {
-        calls: closed,
-        wake: encoder.wake.try_clone().unwrap(),
-        thread: None,
-    };
-    assert!(matches!(ended.stats(), Err(EmulationError::Ended)));
 }

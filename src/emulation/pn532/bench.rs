@@ -1,6 +1,6 @@
-//! An emulated encoder, its terminal, and the cards that lie in its field or beside it.
+//! The chip on its line, and the cards that lie in its field or beside it.
 
-use std::{collections::BTreeMap, fmt, os::fd::OwnedFd, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use encoder_protocols::{
     card::{
@@ -8,25 +8,19 @@ use encoder_protocols::{
         virtual_card::{CardKind, VirtualCard},
     },
     moment::Moment,
-    pn532::emulator::{Emulator, Fault, Pace, Stats},
+    pn532::emulator::{Emulator, Fault, Stats},
 };
 
-use super::{EmulationError, EmulationOptions, pty::Pty};
-use crate::clock::Clock;
-
-/// More than the longest frame, so that one written at once is read at once.
-const READ_AT_ONCE: usize = 4096;
-/// More lateness than this is not made up for: the machine was away, not merely slow.
-const LONGEST_CATCHING_UP: Duration = Duration::from_millis(5);
+use super::{
+    super::{
+        EmulationError,
+        line::{Device, Line, Wired},
+    },
+    EmulationOptions,
+};
 
 pub(super) struct Bench {
-    clock: Clock,
-    emulator: Emulator,
-    pace: Pace,
-    /// How much later than due the last output was handed over.
-    late: Duration,
-    link: Option<PathBuf>,
-    terminal: Option<Pty>,
+    line: Line<Emulator>,
     /// The cards that do not lie in the field.
     shelf: BTreeMap<String, VirtualCard>,
     /// How many cards of each kind were made.
@@ -62,86 +56,59 @@ impl fmt::Display for KnownCard {
     }
 }
 
+impl Wired for Bench {
+    type Device = Emulator;
+
+    fn line(&mut self) -> &mut Line<Emulator> {
+        &mut self.line
+    }
+
+    fn tidy(&mut self) {
+        self.shelf.extend(self.line.device.take_lifted());
+    }
+}
+
+impl Device for Emulator {
+    const BAUD: u32 = 115_200;
+
+    fn handle_input(&mut self, now: Moment, input: &[u8]) {
+        self.handle_input(now, input);
+    }
+
+    fn handle_timeout(&mut self, now: Moment) {
+        self.handle_timeout(now);
+    }
+
+    fn poll_frames(&mut self, now: Moment) -> Option<(Moment, Vec<u8>)> {
+        self.poll_frames(now)
+    }
+
+    fn poll_timeout(&self) -> Option<Moment> {
+        self.poll_timeout()
+    }
+
+    fn set_line_baud(&mut self, baud: u32) {
+        self.set_line_baud(baud);
+    }
+
+    fn power_cycle(&mut self) {
+        self.power_cycle();
+    }
+}
+
 impl Bench {
     pub(super) fn open(options: &EmulationOptions) -> Result<Self, EmulationError> {
+        let EmulationOptions { link, pace } = options;
         Ok(Self {
-            clock: Clock::start(),
-            emulator: Emulator::new(options.pace),
-            pace: options.pace,
-            late: Duration::ZERO,
-            link: options.link.clone(),
-            terminal: Some(Pty::open(options.link.as_deref())?),
+            line: Line::open(Emulator::new(*pace), link.as_deref(), pace.wire)?,
             shelf: BTreeMap::new(),
             made: BTreeMap::new(),
             numbered: 0,
         })
     }
 
-    pub(super) fn now(&self) -> Moment {
-        self.clock.now()
-    }
-
     pub(super) fn path(&self) -> Option<PathBuf> {
-        self.terminal
-            .as_ref()
-            .map(|terminal| terminal.path().to_owned())
-    }
-
-    pub(super) fn terminal(&self) -> Option<&OwnedFd> {
-        self.terminal.as_ref().map(|terminal| &terminal.master)
-    }
-
-    pub(super) fn paces_wire(&self) -> bool {
-        self.pace.wire
-    }
-
-    pub(super) fn next_due(&self) -> Option<Moment> {
-        self.emulator.poll_timeout()
-    }
-
-    /// Takes what the host has written; false when there is nothing.
-    pub(super) fn take_input(&mut self) -> bool {
-        let Some(terminal) = &self.terminal else {
-            return false;
-        };
-        let mut buffer = [0; READ_AT_ONCE];
-        let input = terminal.read(&mut buffer);
-        let now = self.clock.now();
-        if input.is_empty() {
-            return false;
-        }
-        if self.pace.wire
-            && let Some(baud) = terminal.baud()
-        {
-            self.emulator.set_line_baud(baud);
-        }
-        // What the host does next it does as much later as it got the output late; dated back, the line's own time is
-        // kept over many exchanges.
-        let late = std::mem::take(&mut self.late);
-        self.emulator.handle_input(now - late, input);
-        true
-    }
-
-    /// Gives the host what is due; false when nothing is.
-    pub(super) fn give_output(&mut self) -> bool {
-        let now = self.clock.now();
-        self.emulator.handle_timeout(now);
-        let mut gave = false;
-        while let Some((due, bytes)) = self.emulator.poll_frames(now) {
-            if let Some(terminal) = &self.terminal {
-                terminal.write(&bytes);
-            }
-            self.late = self.clock.now().since(due).min(LONGEST_CATCHING_UP);
-            gave = true;
-        }
-        self.shelf.extend(self.emulator.take_lifted());
-        gave
-    }
-
-    pub(super) fn end_exclusive_use(&self) {
-        if let Some(terminal) = &self.terminal {
-            terminal.end_exclusive_use();
-        }
+        self.line.path()
     }
 
     pub(super) fn create(
@@ -167,7 +134,7 @@ impl Bench {
         let card = self.make(kind, uid)?;
         let name = self.next_number();
         let known = KnownCard::of(&name, &card);
-        self.emulator.place(self.clock.now(), &name, card);
+        self.line.device.place(self.line.now(), &name, card);
         Ok(known)
     }
 
@@ -180,14 +147,15 @@ impl Bench {
                 .ok_or_else(|| EmulationError::UnknownCard(name.to_owned()));
         };
         let known = KnownCard::of(name, &card);
-        self.emulator.place(self.clock.now(), name, card);
+        self.line.device.place(self.line.now(), name, card);
         Ok(known)
     }
 
     pub(super) fn remove(&mut self, name: &str) -> Result<KnownCard, EmulationError> {
         let card = self
-            .emulator
-            .remove(self.clock.now(), name)
+            .line
+            .device
+            .remove(self.line.now(), name)
             .ok_or_else(|| EmulationError::UnknownCard(name.to_owned()))?;
         let known = KnownCard::of(name, &card);
         self.shelf.insert(name.to_owned(), card);
@@ -195,7 +163,7 @@ impl Bench {
     }
 
     pub(super) fn remove_all(&mut self) -> Vec<KnownCard> {
-        let removed = self.emulator.remove_all(self.clock.now());
+        let removed = self.line.device.remove_all(self.line.now());
         let known = removed
             .iter()
             .map(|(name, card)| KnownCard::of(name, card))
@@ -205,7 +173,8 @@ impl Bench {
     }
 
     pub(super) fn placed(&self) -> Vec<KnownCard> {
-        self.emulator
+        self.line
+            .device
             .cards()
             .map(|(name, card)| KnownCard::of(name, card))
             .collect()
@@ -235,7 +204,7 @@ impl Bench {
         let name = self.meant(name)?.0.to_owned();
         let card = match self.shelf.get_mut(&name) {
             Some(card) => Some(card),
-            None => self.emulator.card_mut(&name),
+            None => self.line.device.card_mut(&name),
         };
         let Some(card) = card else {
             return Err(EmulationError::UnknownCard(name));
@@ -245,35 +214,31 @@ impl Bench {
     }
 
     pub(super) fn inject(&mut self, fault: Fault) {
-        self.emulator.inject(fault);
+        self.line.device.inject(fault);
     }
 
     pub(super) fn clear_faults(&mut self) {
-        self.emulator.clear_faults();
+        self.line.device.clear_faults();
     }
 
     pub(super) fn exchanged(&self) -> u64 {
-        self.emulator.exchanged()
+        self.line.device.exchanged()
     }
 
     pub(super) fn stats(&self) -> Stats {
-        self.emulator.stats()
+        self.line.device.stats()
     }
 
     pub(super) fn unplug(&mut self) {
-        self.terminal = None;
-        self.emulator.power_cycle();
+        self.line.unplug();
     }
 
     pub(super) fn plug(&mut self) -> Result<(), EmulationError> {
-        if self.terminal.is_none() {
-            self.terminal = Some(Pty::open(self.link.as_deref())?);
-        }
-        Ok(())
+        self.line.plug()
     }
 
     fn find(&self, name: &str) -> Option<&VirtualCard> {
-        let placed = self.emulator.cards().find(|(other, _)| *other == name);
+        let placed = self.line.device.cards().find(|(other, _)| *other == name);
         placed
             .map(|(_, card)| card)
             .or_else(|| self.shelf.get(name))
@@ -290,7 +255,7 @@ impl Bench {
                 .map(|card| (name, card))
                 .ok_or_else(|| EmulationError::UnknownCard(name.to_owned()));
         }
-        let mut placed = self.emulator.cards();
+        let mut placed = self.line.device.cards();
         match (placed.next(), placed.count()) {
             (Some(card), 0) => Ok(card),
             (first, others) => Err(EmulationError::WhichCard(
