@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Unmodified peers against the emulated PN532 on its pseudo terminal: Debian's libnfc and PyPI's nfcpy list and read cards,
-# and libnfc reads what the agent has encoded; Python computes the test vectors of the key record. Needs cargo, and root for
-# what it installs from Debian; keeps the rest in a cache. Ends with one line "passed N failed N". ENCODER_AGENT_PROFILE=dev builds
+# Unmodified peers against the emulated encoders on their pseudo terminals: Debian's libnfc and PyPI's nfcpy list and read cards
+# on the PN532, and libnfc reads what the agent has encoded; PyPI's msrx writes, reads and erases magnetic stripes on the MSR605;
+# Python computes the test vectors of the key record. Needs cargo, and root for what it installs from Debian; keeps the rest in a
+# cache. Ends with one line "passed N failed N". ENCODER_AGENT_PROFILE=dev builds
 # without optimisation.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,11 +19,11 @@ if [ ${#packages[@]} -gt 0 ]; then
 fi
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/encoder-agent-tests
-venv=$cache/nfcpy
-if ! "$venv/bin/python" -c 'import nfc; assert nfc.__version__ == "1.0.4"' 2>/dev/null; then
+venv=$cache/peers
+if ! "$venv/bin/python" -c 'from importlib.metadata import version as v; assert (v("nfcpy"), v("msrx")) == ("1.0.4", "0.3")' 2>/dev/null; then
   mkdir -p "$cache"
   python3 -m venv --clear "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check 'nfcpy==1.0.4'
+  "$venv/bin/pip" install --quiet --disable-pip-version-check 'nfcpy==1.0.4' 'msrx==0.3' 'pyserial==3.5'
 fi
 
 profile=${ENCODER_AGENT_PROFILE:-release}

@@ -1,5 +1,9 @@
-"""The cases of peers.sh: libnfc's tools and nfcpy drive an emulated PN532. Argument: the directory of the built programs."""
+"""The cases of peers.sh: peers drive emulated encoders. Argument: the directory of the built programs.
 
+Here libnfc's tools and nfcpy on a PN532; stripes.py has msrx on an MSR605.
+"""
+
+import functools
 import json
 import os
 import pathlib
@@ -9,6 +13,7 @@ import sys
 import tempfile
 import traceback
 
+import stripes
 from emulator import Emulator
 
 BUILT = pathlib.Path(sys.argv[1])
@@ -246,6 +251,7 @@ CASES = [
     nfcpy_reads_and_writes_an_ntag,
     libnfc_reads_what_the_agent_encoded,
     python_computes_the_vectors_of_the_key_record,
+    *(functools.update_wrapper(functools.partial(case, BUILT), case) for case in stripes.CASES),
 ]
 
 

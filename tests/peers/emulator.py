@@ -1,16 +1,16 @@
-"""An emulated PN532, started as the program that users start."""
+"""An emulated encoder, started as the program that users start."""
 
 import socket
 import subprocess
 
 
 class Emulator:
-    """Runs `encoder-agent emulate pn532` with the given arguments until the end of the `with` block."""
+    """Runs `encoder-agent emulate` with the given arguments until the end of the `with` block."""
 
-    def __init__(self, built, work, *arguments):
+    def __init__(self, built, work, *arguments, device="pn532"):
         self.port = str(work / "tty")
         self.control = str(work / "control")
-        self.command = [built / "encoder-agent", "emulate", "pn532", "--link", self.port, "--control", self.control]
+        self.command = [built / "encoder-agent", "emulate", device, "--link", self.port, "--control", self.control]
         self.command += arguments
 
     def __enter__(self):
