@@ -5,10 +5,12 @@
     reason = "a test fails on every message but the expected one"
 )]
 
+mod encodes;
 mod fake;
 mod grants;
-mod jobs;
 mod operator;
 mod problems;
+mod restarts;
+mod scans;
 mod sessions;
 mod store;

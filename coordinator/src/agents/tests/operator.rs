@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
+    encodes::error,
     fake::{Fake, Site, card, text},
-    jobs::error,
 };
 use crate::{
     desk::DeskSettings,
