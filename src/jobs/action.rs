@@ -1,6 +1,9 @@
 //! What goes into and comes out of the machine, and what waits inside it for the journal.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use encoder_protocols::{
     moment::Moment,
@@ -15,6 +18,9 @@ use crate::{
     journal::{Recall, Record},
     session::Outgoing,
 };
+
+/// How many cancels wait for a journal that cannot be read.
+const MOST_UNREAD: usize = 64;
 
 /// Both times at which something happens.
 #[derive(Clone, Copy, Debug)]
@@ -138,6 +144,10 @@ pub(super) struct Agenda {
     pub(super) deferred: Vec<Record>,
     /// When deferred records go by themselves.
     pub(super) flush_at: Option<Moment>,
+    /// Cancels of jobs that are not open, whose outcome could not be read.
+    pub(super) unread: BTreeMap<JobId, (ErrorCode, String)>,
+    /// When it is asked for again.
+    pub(super) read_at: Option<Moment>,
 }
 
 impl Agenda {
@@ -161,5 +171,18 @@ impl Agenda {
     pub(super) fn defer(&mut self, record: Record, flush_at: Moment) {
         self.deferred.push(record);
         self.flush_at.get_or_insert(flush_at);
+    }
+
+    /// Keeps a cancel until the journal can be read again. The coordinator repeats one that is dropped.
+    pub(super) fn keep_unread(
+        &mut self,
+        job_id: JobId,
+        cancel: (ErrorCode, String),
+        again_at: Moment,
+    ) {
+        if self.unread.len() < MOST_UNREAD {
+            self.unread.insert(job_id, cancel);
+        }
+        self.read_at.get_or_insert(again_at);
     }
 }

@@ -5,7 +5,7 @@ use encoder_protocols::wire::{AgentMessage, ErrorCode, JobError, JobFinished, Jo
 use super::{
     action::{Action, AfterPersist, AfterRecall, Now},
     job::{Front, Phase},
-    machine::Jobs,
+    machine::{Jobs, RETRY_AFTER},
     outcome::{self, Done},
 };
 use crate::{
@@ -66,23 +66,28 @@ impl Jobs {
     /// The journal was asked about a cancelled job that is not open.
     pub(super) fn cancelled_unknown(
         &mut self,
+        now: Now,
         job_id: JobId,
         code: ErrorCode,
         message: String,
         known: Result<Vec<JobFinished>, JournalError>,
     ) {
-        let touched = match known {
+        match known {
             Ok(outcomes) if !outcomes.is_empty() => {
                 for outcome in outcomes {
                     self.send(AgentMessage::JobFinished(outcome));
                 }
                 return;
             }
-            Ok(_) => Touched::Untouched,
-            // Nothing proves that the job never wrote.
-            Err(_) => Touched::Unknown,
-        };
-        let error = outcome::cancelled(code, message, touched);
+            Ok(_) => {}
+            // The job may have an outcome already, and never has a second one.
+            Err(_) => {
+                let again_at = now.at + RETRY_AFTER;
+                self.agenda.keep_unread(job_id, (code, message), again_at);
+                return;
+            }
+        }
+        let error = outcome::cancelled(code, message, Touched::Untouched);
         let finished = outcome::failure_of_unknown(job_id, self.last_sequence + 1, error);
         self.finish(finished);
     }

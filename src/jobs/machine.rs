@@ -24,7 +24,7 @@ use crate::{
 const FLUSH_AFTER: Duration = Duration::from_millis(250);
 
 /// How long to wait before trying records again that could not be made durable.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// How long a stopping agent waits for the plan of a card that it has presented.
 const PLAN_GRACE: Duration = Duration::from_secs(2);
@@ -157,7 +157,7 @@ impl Jobs {
                 job_id,
                 code,
                 message,
-            } => self.cancelled_unknown(job_id, code, message, result),
+            } => self.cancelled_unknown(now, job_id, code, message, result),
             AfterRecall::Repeat { sequence } => self.repeat_page(sequence, result),
         }
         self.agenda.steps.extend(later);
@@ -168,6 +168,11 @@ impl Jobs {
     pub fn handle_timeout(&mut self, now: Now) {
         if self.agenda.flush_at.is_some_and(|at| at <= now.at) {
             self.flush();
+        }
+        if self.agenda.read_at.take_if(|at| *at <= now.at).is_some() {
+            for (job_id, (code, message)) in std::mem::take(&mut self.agenda.unread) {
+                self.cancel(job_id, code, message);
+            }
         }
         for job_id in self.open.keys().copied().collect::<Vec<_>>() {
             self.job_timeout(now, job_id);
@@ -232,6 +237,7 @@ impl Jobs {
             .values()
             .filter_map(|job| self.job_wakes_at(job))
             .chain(self.agenda.flush_at)
+            .chain(self.agenda.read_at)
             .min()
     }
 

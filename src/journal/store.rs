@@ -23,6 +23,9 @@ const SCHEMA_VERSION: u32 = 1;
 /// What marks the file as this program's journal: "ENCJ" in the file's `application_id`.
 const APPLICATION_ID: i32 = 0x454E_434A;
 
+/// How many tables a journal has.
+const OWN_TABLES: u32 = 3;
+
 /// SQLite's page cache for the journal, in KiB: every access is by index and small.
 const CACHE_KIB: i64 = 256;
 
@@ -165,10 +168,23 @@ impl Store {
                 found,
                 known: SCHEMA_VERSION,
             }),
+            _ if self.has_own_tables()? => Err(JournalError::Damaged {
+                reason: format!("its header carries the application id {application:#010x}"),
+            }),
             _ => Err(JournalError::Foreign {
                 path: path.to_owned(),
             }),
         }
+    }
+
+    /// Whether the tables are a journal's, whatever the header says.
+    fn has_own_tables(&self) -> Result<bool, JournalError> {
+        let found: u32 = self.connection.query_row(
+            "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('agent', 'jobs', 'guards')",
+            [],
+            |row| row.get(0),
+        )?;
+        Ok(found == OWN_TABLES)
     }
 
     fn make_tables(&mut self) -> Result<(), JournalError> {

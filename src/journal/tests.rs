@@ -267,8 +267,12 @@ async fn a_second_damage_overwrites_nothing_that_was_set_aside() {
 }
 
 #[tokio::test]
-async fn a_journal_that_lacks_a_table_or_its_agent_is_set_aside() {
-    for statement in ["DROP TABLE guards", "DELETE FROM agent"] {
+async fn a_journal_that_lacks_a_table_its_agent_or_its_mark_is_set_aside() {
+    for statement in [
+        "DROP TABLE guards",
+        "DELETE FROM agent",
+        "PRAGMA application_id = 1",
+    ] {
         let dir = tempfile::tempdir().unwrap();
         open(&dir).0.close().await;
         change(&dir, statement);

@@ -1,18 +1,18 @@
 //! Which encoders there are, and where.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use encoder_protocols::wire::{
     EncoderDescription, EncoderSettings, EncoderState, KeyScope, ServiceMessage,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{
-    AgentId, Book, Change, Decision, EncoderId, EncoderRecord, Place, SessionId, Violation,
+    AgentId, Book, Change, Decision, EncoderId, EncoderRecord, Place, SessionId, Violation, after,
 };
 
 /// The step from one time to the next as the store keeps them.
-const NEXT: SignedDuration = SignedDuration::from_millis(1);
+const NEXT: Duration = Duration::from_millis(1);
 
 impl Book {
     /// Takes an agent's full list of encoders. A key that counts within the whole system names the same encoder on
@@ -113,7 +113,7 @@ impl Book {
         };
         // The newest place counts, also after the clock was set back.
         let newest = record.places.iter().map(|place| place.since).max();
-        let since = newest.map_or(now, |newest| now.max(newest + NEXT));
+        let since = newest.map_or(now, |newest| now.max(after(newest, NEXT)));
         let known = record.places.iter_mut().find(|place| place.agent == agent);
         let stored = match known {
             Some(place) => {

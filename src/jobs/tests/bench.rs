@@ -34,6 +34,7 @@ pub(super) struct Bench {
     pub(super) jobs: Jobs,
     pub(super) journal: MemoryJournal,
     pub(super) journal_fails: bool,
+    pub(super) journal_unreadable: bool,
     /// How long the disk takes over each set of records.
     pub(super) flush_takes: Duration,
     pub(super) settings: Vec<EncoderSettings>,
@@ -166,6 +167,7 @@ impl Bench {
             jobs,
             journal,
             journal_fails: false,
+            journal_unreadable: false,
             flush_takes: Duration::ZERO,
             settings,
             now,
@@ -510,8 +512,13 @@ impl Bench {
                     self.jobs.handle_stored(self.now, result);
                 }
                 Action::Recall(recall) => {
-                    let outcomes = self.journal.recall(recall);
-                    self.jobs.handle_recalled(self.now, Ok(outcomes));
+                    let outcomes = if self.journal_unreadable {
+                        let reason = "the medium is bad".to_owned();
+                        Err(JournalError::Io { reason })
+                    } else {
+                        Ok(self.journal.recall(recall))
+                    };
+                    self.jobs.handle_recalled(self.now, outcomes);
                 }
                 Action::Send(outgoing) => {
                     assert_eq!(outgoing.connection, self.connection);

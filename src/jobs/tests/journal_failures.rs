@@ -151,3 +151,25 @@ fn promise_rule_4_a_result_that_no_disk_has_taken_is_told_to_a_store_that_went_b
     let [finished] = bench.finished().try_into().unwrap();
     assert_eq!((finished.job_id, finished.sequence), (job, 1));
 }
+
+#[test]
+fn promise_rule_4_a_cancel_waits_for_a_journal_that_cannot_be_read() {
+    let mut bench = Bench::new();
+    let job = bench.encode(1, 1);
+    bench.put(1);
+    bench.plan_write(job, 1, uid(1));
+    bench.operation(job, Ok(OperationResult::Prepared));
+    bench.operation(job, Ok(OperationResult::Written));
+    bench.acknowledge(1);
+    bench.take_sent();
+    bench.journal_unreadable = true;
+    bench.cancel(job);
+    bench.cancel(job);
+    bench.advance(Duration::from_secs(30));
+    assert!(bench.finished().is_empty());
+    bench.journal_unreadable = false;
+    bench.advance(Duration::from_secs(6));
+    let [finished] = bench.finished().try_into().unwrap();
+    assert_eq!((finished.job_id, finished.sequence), (job, 1));
+    assert_eq!(finished.touched, Touched::Written);
+}

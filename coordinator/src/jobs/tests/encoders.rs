@@ -84,3 +84,22 @@ fn an_encoder_that_is_still_being_opened_takes_jobs() {
     let (encode, scan) = (world.encode(TWO_DESK, C), world.scan(TWO_DESK));
     assert!(world.pending(encode) && world.pending(scan));
 }
+
+#[test]
+fn a_clock_at_the_end_of_time_stops_no_inventory() {
+    let mut world = World::new();
+    world.now = Timestamp::MAX;
+    let chip = description("usb-1", KeyScope::System);
+    let id = EncoderId(Uuid::from_u128(0xe9));
+    for agent in [ONE, TWO] {
+        let session = world.session(agent);
+        let listed = world.book.inventory(
+            world.now,
+            agent,
+            session,
+            std::slice::from_ref(&chip),
+            || id,
+        );
+        assert!(listed.is_ok());
+    }
+}
