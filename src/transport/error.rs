@@ -95,7 +95,7 @@ fn permission_advice(group: Option<&str>) -> String {
 
 /// Whether the device behind an open port has left. A terminal that was hung up answers EIO, a driver whose device
 /// was unplugged ENODEV or ENXIO.
-fn is_gone(error: &io::Error) -> bool {
+pub(super) fn is_gone(error: &io::Error) -> bool {
     #[cfg(unix)]
     if let Some(code) = error.raw_os_error() {
         use rustix::io::Errno;

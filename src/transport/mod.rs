@@ -2,6 +2,7 @@
 
 mod error;
 mod exchange;
+mod hid;
 #[cfg(unix)]
 mod holder;
 #[cfg(unix)]
@@ -11,6 +12,7 @@ mod threaded;
 
 pub use error::PortError;
 pub use exchange::{ExchangeError, Stop, exchange};
+pub use hid::{HidPeer, HidPort, ReportKind, SentReport};
 #[cfg(unix)]
 pub use serial::SerialPort;
 #[cfg(any(windows, test))]
@@ -29,7 +31,34 @@ const MEMORY_BYTES: usize = 4096;
 /// What a port within this process is called in messages.
 const MEMORY: &str = "memory";
 
-/// How to open a serial port.
+/// What kind of road a port is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PortKind {
+    /// Bytes on a serial line.
+    Serial,
+    /// Reports of a HID device.
+    Hid,
+}
+
+impl PortKind {
+    /// The kind of port that a name leads to; links are followed.
+    pub fn of(path: &Path) -> Self {
+        let target = std::fs::canonicalize(path);
+        let target = target.as_deref().unwrap_or(path);
+        let name = if cfg!(windows) {
+            target.to_str()
+        } else {
+            target.file_name().and_then(|name| name.to_str())
+        };
+        let begins = if cfg!(windows) { r"\\?\hid#" } else { "hidraw" };
+        match name {
+            Some(name) if name.to_lowercase().starts_with(begins) => Self::Hid,
+            _ => Self::Serial,
+        }
+    }
+}
+
+/// How to open a port. All but the path is of no matter to a HID device.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PortSettings {
     /// The device node, or the port's name on Windows.
@@ -51,6 +80,8 @@ pub enum Control {
     Dtr(bool),
     /// Set the RTS line.
     Rts(bool),
+    /// Send reports on this road from now on; a HID device begins with feature reports.
+    SendAs(ReportKind),
     /// Throw away what was received and not read, and what was written and not sent.
     Purge,
 }
@@ -61,6 +92,7 @@ impl fmt::Display for Control {
             Self::Baud(baud) => write!(f, "a speed of {baud} baud"),
             Self::Dtr(level) => write!(f, "dtr = {level}"),
             Self::Rts(level) => write!(f, "rts = {level}"),
+            Self::SendAs(kind) => kind.fmt(f),
             Self::Purge => f.write_str("purging"),
         }
     }
@@ -75,12 +107,14 @@ pub enum Port {
     /// A serial line on a thread of its own.
     #[cfg(any(windows, test))]
     Threaded(ThreadedPort),
+    /// A HID device on a thread of its own.
+    Hid(HidPort),
     /// One end of a pair within this process.
     Memory(DuplexStream),
 }
 
 impl Port {
-    /// Opens a serial port for this process alone and throws away what had been received before.
+    /// Opens a port for this process alone and throws away what had been received before.
     ///
     /// # Errors
     /// [`PortError`] says what to do about it.
@@ -97,6 +131,13 @@ impl Port {
     }
 
     fn open_blocking(settings: &PortSettings) -> Result<Self, PortError> {
+        match PortKind::of(&settings.path) {
+            PortKind::Serial => Self::open_serial(settings),
+            PortKind::Hid => HidPort::open(&settings.path).map(Self::Hid),
+        }
+    }
+
+    fn open_serial(settings: &PortSettings) -> Result<Self, PortError> {
         #[cfg(unix)]
         let mut port = Self::Serial(SerialPort::open(settings)?);
         #[cfg(windows)]
@@ -126,7 +167,20 @@ impl Port {
         (Self::Memory(near), far)
     }
 
-    /// Writes all of `bytes`. Dropping the future may leave a part of them written.
+    /// What kind of road this is.
+    pub fn kind(&self) -> PortKind {
+        match self {
+            Self::Hid(_) => PortKind::Hid,
+            #[cfg(unix)]
+            Self::Serial(_) => PortKind::Serial,
+            #[cfg(any(windows, test))]
+            Self::Threaded(_) => PortKind::Serial,
+            Self::Memory(_) => PortKind::Serial,
+        }
+    }
+
+    /// Writes all of `bytes`: on a serial line as they are, to a HID device as one report that begins with its id (0
+    /// where the device numbers none). Dropping the future may leave a part of them written.
     ///
     /// # Errors
     /// [`PortError::Gone`] when the device or the other end went away, else [`PortError::Io`].
@@ -136,6 +190,7 @@ impl Port {
             Self::Serial(port) => port.write(bytes).await,
             #[cfg(any(windows, test))]
             Self::Threaded(port) => port.write(bytes).await,
+            Self::Hid(port) => port.write(bytes).await,
             Self::Memory(stream) => stream
                 .write_all(bytes)
                 .await
@@ -143,7 +198,8 @@ impl Port {
         }
     }
 
-    /// Reads what there is, at least one byte. Dropping the future loses nothing.
+    /// Reads what there is, at least one byte; of a HID device one report, or the rest of one. Dropping the future loses
+    /// nothing.
     ///
     /// # Errors
     /// [`PortError::Gone`] when the device or the other end went away, else [`PortError::Io`].
@@ -153,6 +209,7 @@ impl Port {
             Self::Serial(port) => port.read(buffer).await,
             #[cfg(any(windows, test))]
             Self::Threaded(port) => port.read(buffer).await,
+            Self::Hid(port) => port.read(buffer).await,
             Self::Memory(stream) => match stream.read(buffer).await {
                 Ok(0) => Err(self.gone()),
                 Ok(count) => Ok(count),
@@ -182,10 +239,11 @@ impl Port {
             Self::Serial(port) => port.control(control),
             #[cfg(any(windows, test))]
             Self::Threaded(port) => port.control(control),
+            Self::Hid(port) => port.control(control),
             Self::Memory(_) => match control {
                 // Nothing stale can lie in a pair that was just made.
                 Control::Purge => Ok(()),
-                Control::Baud(_) | Control::Dtr(_) | Control::Rts(_) => {
+                Control::Baud(_) | Control::Dtr(_) | Control::Rts(_) | Control::SendAs(_) => {
                     Err(PortError::Unsupported {
                         path: PathBuf::from(MEMORY),
                         control,
@@ -208,6 +266,7 @@ impl Port {
             Self::Serial(port) => port.path(),
             #[cfg(any(windows, test))]
             Self::Threaded(port) => port.path(),
+            Self::Hid(port) => port.path(),
             Self::Memory(_) => Path::new(MEMORY),
         }
     }

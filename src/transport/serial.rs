@@ -59,8 +59,16 @@ impl SerialPort {
             Control::Dtr(level) => self.stream.write_data_terminal_ready(level),
             Control::Rts(level) => self.stream.write_request_to_send(level),
             Control::Purge => return self.purge(),
+            Control::SendAs(_) => return Err(self.unsupported(control)),
         };
         result.map_err(|error| control_error(&self.path, control, &error))
+    }
+
+    fn unsupported(&self, control: Control) -> PortError {
+        PortError::Unsupported {
+            path: self.path.clone(),
+            control,
+        }
     }
 
     fn purge(&self) -> Result<(), PortError> {

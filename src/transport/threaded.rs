@@ -171,6 +171,12 @@ impl Thread {
             Control::Dtr(level) => self.line.write_data_terminal_ready(level),
             Control::Rts(level) => self.line.write_request_to_send(level),
             Control::Purge => self.line.clear(serialport::ClearBuffer::All),
+            Control::SendAs(_) => {
+                return Err(PortError::Unsupported {
+                    path: self.path.clone(),
+                    control,
+                });
+            }
         };
         result.map_err(|error| super::error::control_error(&self.path, control, &error))
     }
