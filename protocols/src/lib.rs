@@ -8,6 +8,7 @@
 pub mod card;
 mod emulated_line;
 pub mod fault;
+pub mod hid;
 pub mod link;
 pub mod moment;
 pub mod msr605;
