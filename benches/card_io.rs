@@ -30,7 +30,7 @@ mod bench {
         drivers::{self, Encoder},
         emulation::{EmulationOptions, PtyEncoder},
         encoder::{EncoderSettings, Poll},
-        transport::{Port, PortSettings, Stop, exchange},
+        transport::{Opener, Port, PortSettings, Stop, exchange},
     };
     use encoder_protocols::{
         card::{
@@ -280,7 +280,13 @@ mod bench {
         runs: usize,
     ) -> Result<Vec<Duration>, Failure> {
         let cancel = CancellationToken::new();
-        let mut encoder = drivers::open(&settings(&board.path), Clock::start(), &cancel).await?;
+        let mut encoder = drivers::open(
+            &Opener::system(),
+            &settings(&board.path),
+            Clock::start(),
+            &cancel,
+        )
+        .await?;
         let Poll::Card(_) = encoder.poll(&cancel).await? else {
             return Err("expected one card".into());
         };
@@ -357,6 +363,8 @@ mod bench {
             baud: None,
             dtr: None,
             rts: None,
+            named: true,
+            adopted: true,
             lift_between_cards: false,
             allow_irreversible: false,
             poll_interval: Duration::from_millis(100),

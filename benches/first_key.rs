@@ -43,8 +43,9 @@ mod bench {
         emulation::{EmulationOptions, PtyEncoder},
         encoder::{
             self, CardOperation, EncoderCommand, EncoderEvent, EncoderId, EncoderSettings,
-            OperationResult, Poll,
+            OperationResult, Poll, Start,
         },
+        transport::Opener,
     };
     use encoder_protocols::{
         card::{
@@ -58,7 +59,7 @@ mod bench {
     };
     use jiff::{SignedDuration, Timestamp};
     use serde_json::{Value, json};
-    use tokio::sync::mpsc;
+    use tokio::sync::{mpsc, watch};
     use tokio_util::sync::CancellationToken;
     use uuid::Uuid;
 
@@ -239,14 +240,18 @@ mod bench {
         let (commands, inbox) = mpsc::channel(8);
         let (outbox, mut events) = mpsc::channel(8);
         let stop = CancellationToken::new();
-        let task = encoder::spawn(
-            EncoderId(0),
-            settings(port),
-            Clock::start(),
-            inbox,
-            outbox,
-            stop.clone(),
-        );
+        let (_nothing_plugged, plugged) = watch::channel(());
+        let task = encoder::spawn(Start {
+            id: EncoderId(0),
+            settings: settings(port),
+            clock: Clock::start(),
+            opener: Opener::system(),
+            opened: None,
+            plugged,
+            commands: inbox,
+            events: outbox,
+            shutdown: stop.clone(),
+        });
         until(&mut events, |event| matches!(event, EncoderEvent::Ready(_))).await?;
         let mut times = Vec::new();
         for number in 1..=ENCODES {
@@ -318,6 +323,8 @@ mod bench {
             baud: None,
             dtr: None,
             rts: None,
+            named: true,
+            adopted: true,
             lift_between_cards: false,
             allow_irreversible: false,
             poll_interval: Duration::from_millis(200),

@@ -17,6 +17,7 @@ use encoder_agent::{
     clock::Clock,
     drivers::{self, Encoder},
     encoder::{EncoderSettings, Poll},
+    transport::Opener,
 };
 use encoder_protocols::{
     card::{CardImage, Uid, WriteRules},
@@ -68,7 +69,8 @@ async fn encode(args: &Args) -> Result<Uid, Box<dyn Error>> {
     let image: CardImage = serde_json::from_str(&text)
         .map_err(|error| format!("{} is no card image: {error}", args.image.display()))?;
     let cancel = CancellationToken::new();
-    let mut encoder = drivers::open(&settings(args), Clock::start(), &cancel).await?;
+    let mut encoder =
+        drivers::open(&Opener::system(), &settings(args), Clock::start(), &cancel).await?;
     let done = work(encoder.as_mut(), args, &image).await;
     encoder.close().await;
     done
@@ -123,6 +125,8 @@ fn settings(args: &Args) -> EncoderSettings {
         baud: None,
         dtr: None,
         rts: None,
+        named: true,
+        adopted: true,
         lift_between_cards: false,
         allow_irreversible: false,
         poll_interval: LOOK,

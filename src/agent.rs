@@ -3,18 +3,24 @@
 use std::{pin::pin, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
     clock::Clock,
     config::{ConfigError, Settings},
-    encoder::{self, EncoderCommand, EncoderEvent, EncoderId, EncoderSettings},
+    discovery::Lister,
+    drivers::DRIVERS,
+    encoder::{EncoderCommand, EncoderSettings, Fleet, FleetParts},
     jobs::{AgentFacts, Jobs, Now, Runner},
     journal::{Journal, JournalError},
     platform,
     session::{Session, TlsSetupError},
+    transport::Opener,
 };
 
 /// How many messages or events may wait between two parts.
@@ -44,16 +50,8 @@ pub enum AgentError {
 pub struct Agent {
     runner: Runner,
     session: Session,
-    encoders: Vec<Attachment>,
-    encoder_events: mpsc::Sender<(EncoderId, EncoderEvent)>,
-    clock: Clock,
+    fleet: Fleet,
     stop: CancellationToken,
-}
-
-/// What the task of one encoder starts with.
-struct Attachment {
-    settings: EncoderSettings,
-    commands: mpsc::Receiver<EncoderCommand>,
 }
 
 impl Agent {
@@ -77,22 +75,35 @@ impl Agent {
         let (outgoing, outgoing_out) = mpsc::channel(CHANNEL_ROOM);
         let session = Session::new(coordinator, state_dir, clock, events_in, outgoing_out)?;
         let (encoder_events_in, encoder_events) = mpsc::channel(CHANNEL_ROOM);
-        let (commands, attachments) = encoders.iter().map(attach).unzip();
+        let (problems, device_problems) = watch::channel(Vec::new());
+        let jobs = Jobs::recover(facts(), encoders, contents, now);
+        let (commands, configured) = encoders.iter().map(attach).unzip();
+        let fleet = Fleet::new(FleetParts {
+            configured,
+            keys: jobs.encoder_keys(),
+            drivers: DRIVERS,
+            discovery: settings.discovery.clone(),
+            lister: Lister::system(&settings.discovery),
+            opener: Opener::system(),
+            clock,
+            hostname: platform::host_name(),
+            events: encoder_events_in,
+            problems,
+        });
         Ok(Self {
             runner: Runner {
-                jobs: Jobs::recover(facts(), encoders, contents, now),
+                jobs,
                 journal,
                 clock,
                 session_events,
                 outgoing,
                 encoders: commands,
+                device_problems,
                 encoder_events,
                 shutdown: stop.clone(),
             },
             session,
-            encoders: attachments,
-            encoder_events: encoder_events_in,
-            clock,
+            fleet,
             stop,
         })
     }
@@ -104,23 +115,8 @@ impl Agent {
     /// [`AgentError::Died`] when a part of it ended by itself; what is left is stopped as if it had been told to.
     pub async fn run(self) -> Result<(), AgentError> {
         let leave = CancellationToken::new();
-        let mut tasks: Tasks = self
-            .encoders
-            .into_iter()
-            .enumerate()
-            .map(|(index, encoder)| {
-                encoder::spawn(
-                    EncoderId(index),
-                    encoder.settings,
-                    self.clock,
-                    encoder.commands,
-                    self.encoder_events.clone(),
-                    leave.clone(),
-                )
-            })
-            .collect();
-        // The runner learns from the closed channel when every encoder's task has ended.
-        drop(self.encoder_events);
+        let mut tasks = Tasks::new();
+        tasks.push(tokio::spawn(self.fleet.run(leave.clone())));
         tasks.push(tokio::spawn(self.session.run(leave.clone())));
         let result = supervise(self.runner, &mut tasks, &self.stop).await;
         leave.cancel();
@@ -158,13 +154,14 @@ async fn supervise(
     }
 }
 
-fn attach(settings: &EncoderSettings) -> (mpsc::Sender<EncoderCommand>, Attachment) {
+fn attach(
+    settings: &EncoderSettings,
+) -> (
+    mpsc::Sender<EncoderCommand>,
+    (EncoderSettings, mpsc::Receiver<EncoderCommand>),
+) {
     let (sender, commands) = mpsc::channel(CHANNEL_ROOM);
-    let attachment = Attachment {
-        settings: settings.clone(),
-        commands,
-    };
-    (sender, attachment)
+    (sender, (settings.clone(), commands))
 }
 
 fn facts() -> AgentFacts {
@@ -203,6 +200,7 @@ mod tests {
     fn agent(state_dir: &Path, stop: &CancellationToken) -> Agent {
         let text = format!(
             "state_dir = \"{}\"\n[coordinator]\nurl = \"ws://127.0.0.1:1\"\ntoken = \"t\"\n\
+             [discovery]\nenabled = false\n\
              [[encoder]]\nname = \"One\"\ndriver = \"pn532\"\nport = \"/dev/no-such-port\"\n",
             state_dir.display()
         );

@@ -6,6 +6,7 @@ pub mod agent;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod discovery;
 pub mod drivers;
 #[cfg(unix)]
 pub mod emulation;

@@ -153,7 +153,7 @@ async fn settings_that_cannot_be_used_end_with_2() {
     }
     std::fs::write(&file, "").unwrap();
     let (_, output, _) = desk.output("check");
-    for missing in ["`state_dir`", "`coordinator`", "`encoder`"] {
+    for missing in ["`state_dir`", "`coordinator`"] {
         assert!(output.contains(missing), "{output}");
     }
     std::fs::remove_file(&file).unwrap();

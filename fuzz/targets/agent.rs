@@ -62,6 +62,8 @@ pub fn settings(key: &str, lift_between_cards: bool) -> EncoderSettings {
         baud: None,
         dtr: None,
         rts: None,
+        named: true,
+        adopted: true,
         lift_between_cards,
         allow_irreversible: false,
         poll_interval: Duration::from_millis(100),

@@ -118,6 +118,8 @@ fn encoder(input: &mut Input<'_>) -> EncoderDescription {
         key: key(input),
         key_scope: *input.pick(&[KeyScope::Agent, KeyScope::System]),
         name: input.text(20),
+        named: true,
+        adopted: true,
         driver: "pn532".to_owned(),
         model: input.flag().then(|| input.text(20)),
         serial: None,

@@ -11,7 +11,7 @@ use crate::{
     clock::Clock,
     drivers::{self, EncoderError},
     encoder::{EncoderIdentity, EncoderSettings},
-    transport::PortError,
+    transport::{Opener, PortError},
 };
 
 /// How long one encoder may take to answer.
@@ -73,7 +73,7 @@ pub(super) fn devices(args: &Args, output: &Output) -> Exit {
 async fn ask(settings: &EncoderSettings) -> Result<EncoderIdentity, EncoderError> {
     let cancel = CancellationToken::new();
     let opening = async {
-        let encoder = drivers::open(settings, Clock::start(), &cancel).await?;
+        let encoder = drivers::open(&Opener::system(), settings, Clock::start(), &cancel).await?;
         let identity = encoder.identity();
         encoder.close().await;
         Ok(identity)
@@ -203,7 +203,7 @@ mod tests {
         let answer = ask(&settings).await;
         assert_eq!(Report::new(&settings, &answer).state, "ready");
         let cancel = CancellationToken::new();
-        let held = drivers::open(&settings, Clock::start(), &cancel).await;
+        let held = drivers::open(&Opener::system(), &settings, Clock::start(), &cancel).await;
         let answer = ask(&settings).await;
         let report = Report::new(&settings, &answer);
         assert_eq!(report.state, "in use");
@@ -221,6 +221,8 @@ mod tests {
             baud: None,
             dtr: None,
             rts: None,
+            named: true,
+            adopted: true,
             lift_between_cards: true,
             allow_irreversible: false,
             poll_interval: Duration::from_millis(200),

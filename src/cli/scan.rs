@@ -11,6 +11,7 @@ use crate::{
     clock::Clock,
     drivers::{self, Encoder, EncoderError},
     encoder::{EncoderSettings, Poll},
+    transport::Opener,
 };
 
 /// Wait for a card and print its technology, number and capacity
@@ -106,7 +107,7 @@ async fn find(
 ) -> Result<CardDescription, String> {
     let clock = Clock::start();
     let cancel = CancellationToken::new();
-    let mut encoder = drivers::open(settings, clock, &cancel)
+    let mut encoder = drivers::open(&Opener::system(), settings, clock, &cancel)
         .await
         .map_err(|error| error.to_string())?;
     let mut several = false;
@@ -262,6 +263,8 @@ mod tests {
             baud: None,
             dtr: None,
             rts: None,
+            named: true,
+            adopted: true,
             lift_between_cards: true,
             allow_irreversible: false,
             poll_interval: Duration::from_millis(50),

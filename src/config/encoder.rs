@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use encoder_protocols::wire::{EncoderKey, KeyScope};
 
 use super::{error::ConfigError, table::Table};
-use crate::{drivers, encoder::EncoderSettings};
+use crate::{
+    drivers,
+    encoder::{EncoderSettings, POLL_INTERVAL},
+};
 
 /// What an `[[encoder]]` may hold.
 pub(super) const KEYS: &[&str] = &[
@@ -23,9 +26,6 @@ pub(super) const KEYS: &[&str] = &[
 
 /// How many encoders one agent drives at most.
 const MAX_ENCODERS: usize = 64;
-
-/// The time between two looks for a card, unless the file says otherwise, in milliseconds.
-const DEFAULT_POLL_INTERVAL_MS: u32 = 200;
 
 /// The longest name that people are shown, in characters.
 const MAX_NAME_CHARS: usize = 100;
@@ -72,14 +72,13 @@ fn read(table: &Table<'_>) -> Result<EncoderSettings, ConfigError> {
         baud: table.integer("baud", 1_200..=4_000_000, " baud")?,
         dtr: table.boolean("dtr")?,
         rts: table.boolean("rts")?,
+        named: true,
+        adopted: true,
         lift_between_cards: table.boolean("lift_between_cards")?.unwrap_or(true),
         allow_irreversible: table.boolean("allow_irreversible")?.unwrap_or(false),
-        poll_interval: Duration::from_millis(
-            table
-                .integer("poll_interval_ms", 20..=5_000, " milliseconds")?
-                .unwrap_or(DEFAULT_POLL_INTERVAL_MS)
-                .into(),
-        ),
+        poll_interval: table
+            .integer("poll_interval_ms", 20..=5_000, " milliseconds")?
+            .map_or(POLL_INTERVAL, |time| Duration::from_millis(time.into())),
         simulated: table.boolean("simulated")?.unwrap_or(false),
     })
 }

@@ -11,6 +11,7 @@
 //! Encoders are listed in the file only. A relative `state_dir`, `token_file` or `extra_ca_file` begins at the
 //! directory of the file.
 
+mod discovery;
 mod encoder;
 mod error;
 mod layers;
@@ -25,7 +26,7 @@ pub use layers::Layers;
 pub use secret::{Secret, TokenProblem, parse_token};
 pub use url::{CoordinatorUrl, UrlProblem};
 
-use crate::encoder::EncoderSettings;
+use crate::{discovery::DiscoverySettings, encoder::EncoderSettings};
 use layers::merge;
 use table::Table;
 
@@ -42,7 +43,7 @@ pub const DEFAULT_FILE: &str = if cfg!(windows) {
     "/etc/encoder-agent/agent.toml"
 };
 
-const ROOT_KEYS: &[&str] = &["state_dir", "coordinator", "encoder", "log"];
+const ROOT_KEYS: &[&str] = &["state_dir", "coordinator", "discovery", "encoder", "log"];
 const COORDINATOR_KEYS: &[&str] = &["url", "token", "token_file", "insecure", "extra_ca_file"];
 const LOG_KEYS: &[&str] = &["level", "format"];
 
@@ -55,6 +56,8 @@ pub struct Settings {
     pub state_dir: Option<PathBuf>,
     /// `[coordinator]`: whom to connect to. Only `run` needs it.
     pub coordinator: Option<CoordinatorSettings>,
+    /// `[discovery]`: how encoders are found that are not listed.
+    pub discovery: DiscoverySettings,
     /// `[[encoder]]`: the encoders of this PC, in the order of the file.
     pub encoders: Vec<EncoderSettings>,
     /// `[log]`: what is logged.
@@ -158,6 +161,7 @@ impl Settings {
                 .table("coordinator", COORDINATOR_KEYS)?
                 .map(|table| coordinator(&table, file))
                 .transpose()?,
+            discovery: discovery::read(&root)?,
             encoders,
             log: root
                 .table("log", LOG_KEYS)?
@@ -188,15 +192,15 @@ impl Settings {
         })
     }
 
-    /// The encoders, for the commands that cannot do without.
+    /// The encoders, for the commands that cannot do without; none need be listed where they are found by themselves.
     ///
     /// # Errors
     /// [`ConfigError::Missing`] when there is none.
     pub fn require_encoders(&self) -> Result<&[EncoderSettings], ConfigError> {
-        if self.encoders.is_empty() {
+        if self.encoders.is_empty() && !self.discovery.enabled {
             return Err(self.missing(
                 "encoder",
-                "at least one table [[encoder]] with `name`, `driver` and `port`",
+                "a table [[encoder]] with `name`, `driver` and `port`, or discovery.enabled = true",
             ));
         }
         Ok(&self.encoders)

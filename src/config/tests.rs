@@ -77,6 +77,8 @@ fn the_least_file_gets_every_default() {
             baud: None,
             dtr: None,
             rts: None,
+            named: true,
+            adopted: true,
             lift_between_cards: true,
             allow_irreversible: false,
             poll_interval: std::time::Duration::from_millis(200),
@@ -89,13 +91,39 @@ fn the_least_file_gets_every_default() {
 fn the_sample_file_is_accepted() {
     let sample = include_str!("../../systemd/agent.toml");
     let settings = Settings::parse(sample, &layers()).unwrap();
-    assert_eq!(settings.encoders.len(), 1);
-    let keys = [ROOT_KEYS, COORDINATOR_KEYS, LOG_KEYS, encoder::KEYS].concat();
+    assert_eq!(settings.require_encoders().unwrap(), []);
+    assert_eq!(settings.discovery, DiscoverySettings::default());
+    let keys = [
+        ROOT_KEYS,
+        COORDINATOR_KEYS,
+        LOG_KEYS,
+        discovery::KEYS,
+        encoder::KEYS,
+    ]
+    .concat();
     for key in keys {
         assert!(sample.contains(key), "the sample does not show `{key}`");
     }
     let everything = sample.replace("#= ", "");
-    Settings::parse(&everything, &layers()).unwrap();
+    let everything = Settings::parse(&everything, &layers()).unwrap();
+    assert_eq!(everything.encoders.len(), 1);
+    assert_eq!(everything.discovery, DiscoverySettings::default());
+}
+
+#[test]
+fn how_encoders_are_found_can_be_set() {
+    let text = "[discovery]\nprobe = true\nadopt = \"listed\"";
+    let settings = Settings::parse(text, &layers()).unwrap();
+    let expected = DiscoverySettings {
+        probe: true,
+        adopt: crate::discovery::Adopt::Listed,
+        ..DiscoverySettings::default()
+    };
+    assert_eq!(settings.discovery, expected);
+    assert_eq!(
+        message("[discovery]\nadopt = \"all\""),
+        "/etc/a.toml: `discovery.adopt`: got \"all\"; expected auto or listed"
+    );
 }
 
 #[test]
@@ -182,7 +210,7 @@ fn unknown_keys_are_refused_with_the_nearest_known_one() {
         (
             "[coordinator]",
             "[tls]\n[coordinator]",
-            "/etc/a.toml: `tls`: unknown key; known here: state_dir, coordinator, encoder, log",
+            "/etc/a.toml: `tls`: unknown key; known here: state_dir, coordinator, discovery, encoder, log",
         ),
     ] {
         assert_eq!(message(&edited(from, to)), expected);
@@ -352,7 +380,7 @@ fn an_override_without_a_value_is_refused() {
 
 #[test]
 fn what_a_command_needs_is_asked_for() {
-    let settings = Settings::parse("", &layers()).unwrap();
+    let settings = Settings::parse("[discovery]\nenabled = false", &layers()).unwrap();
     for (error, expected) in [
         (
             settings.require_state_dir().unwrap_err(),
@@ -364,7 +392,7 @@ fn what_a_command_needs_is_asked_for() {
         ),
         (
             settings.require_encoders().unwrap_err(),
-            "/etc/a.toml: `encoder`: missing; expected at least one table [[encoder]] with `name`, `driver` and `port`",
+            "/etc/a.toml: `encoder`: missing; expected a table [[encoder]] with `name`, `driver` and `port`, or discovery.enabled = true",
         ),
     ] {
         assert_eq!(error.to_string(), expected);

@@ -1,8 +1,10 @@
 //! Device families: one file each, and the list of them.
 
+mod claim;
 mod error;
 mod pn532;
 
+pub use claim::{Claim, HidSign, Sign, UsbId};
 pub use error::EncoderError;
 #[cfg(test)]
 pub(crate) use pn532::bench;
@@ -18,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::Clock,
     encoder::{EncoderIdentity, EncoderSettings, Poll, Signal},
-    transport::{Port, PortSettings},
+    transport::{Opener, Port, PortSettings},
 };
 
 /// Every device family that this agent drives.
@@ -27,19 +29,11 @@ pub const DRIVERS: &[&dyn Driver] = &[&pn532::Pn532];
 /// What a driver writes to a port to find out whether its device is there.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Probing {
-    /// Nothing: the port's own description is enough.
+    /// Nothing: the port's own description is enough, or the device speaks first.
     Passive,
-    /// Bytes that another device might misunderstand: only on ports that the configuration names.
+    /// Bytes that another device might misunderstand: only to devices that are surely of this family, and on ports
+    /// where the configuration allows it.
     Intrusive,
-}
-
-/// The USB bridge chips and devices that a family is sold with.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct UsbId {
-    /// The vendor's number.
-    pub vendor: u16,
-    /// The vendor's number for the product.
-    pub product: u16,
 }
 
 /// What one command to a device costs at most, besides the time that the card's own bytes take on the line.
@@ -56,8 +50,8 @@ pub trait Driver: Sync {
     /// The name that the configuration and reports use.
     fn name(&self) -> &'static str;
 
-    /// The USB devices that may be one of this family.
-    fn claims(&self) -> &'static [UsbId];
+    /// The USB devices that are, or may be, of this family.
+    fn claims(&self) -> &'static [Claim];
 
     /// What finding out for certain takes.
     fn probing(&self) -> Probing;
@@ -177,11 +171,12 @@ pub fn names() -> String {
     names.join(", ")
 }
 
-/// Opens the configured port and brings up the device behind it.
+/// Opens the port and brings up the device behind it.
 ///
 /// # Errors
 /// [`EncoderError`] says what is wrong and what to do.
 pub async fn open(
+    opener: &Opener,
     settings: &EncoderSettings,
     clock: Clock,
     cancel: &CancellationToken,
@@ -190,12 +185,12 @@ pub async fn open(
         name: settings.driver.clone(),
         known: names(),
     })?;
-    let port = Port::open(&PortSettings {
+    let wanted = PortSettings {
         path: settings.port.clone(),
         baud: settings.baud.unwrap_or(driver.baud()),
         dtr: settings.dtr,
         rts: settings.rts,
-    })
-    .await?;
+    };
+    let port = opener.open(wanted).await?;
     driver.start(port, clock, cancel).await
 }

@@ -4,8 +4,11 @@ use encoder_protocols::{
     card::{CardContents, CardDescription, CardImage, ReadPlan, Uid},
     wire::{Abilities, ErrorCode, JobError, JobId, Touched},
 };
+use tokio::sync::mpsc;
 
-/// An encoder within this process: its place in the fleet.
+use super::EncoderSettings;
+
+/// An encoder within this process: its place in the fleet, which it keeps when it is unplugged and comes back.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct EncoderId(pub usize);
 
@@ -106,9 +109,22 @@ pub enum Poll {
     Several,
 }
 
-/// What an encoder task reports.
+/// An encoder that was found, and the road to its task.
+#[derive(Clone, Debug)]
+pub struct Attachment {
+    /// How it is driven.
+    pub settings: EncoderSettings,
+    /// Where its commands go.
+    pub commands: mpsc::Sender<EncoderCommand>,
+}
+
+/// What an encoder task, or the fleet about it, reports.
 #[derive(Clone, Debug)]
 pub enum EncoderEvent {
+    /// It was found; its task begins. The first event of an encoder that is not configured.
+    Attached(Box<Attachment>),
+    /// It was unplugged and its task has ended; nothing more comes before it is attached again.
+    Detached,
     /// The device is open and answered; also after it came back.
     Ready(EncoderIdentity),
     /// The device cannot be opened, does not answer, or is gone; the task keeps trying.

@@ -1,12 +1,15 @@
-//! One task per attached encoder: it owns the port and the driver and does one thing at a time.
+//! One task per attached encoder: it owns the port and the driver and does one thing at a time. The fleet of them changes
+//! as devices come and go.
 
+mod fleet;
 mod message;
 mod settings;
 mod task;
 
+pub use fleet::{Fleet, FleetParts};
 pub use message::{
-    CardOperation, EncoderCommand, EncoderEvent, EncoderId, EncoderIdentity, OperationError,
-    OperationResult, Poll, Signal,
+    Attachment, CardOperation, EncoderCommand, EncoderEvent, EncoderId, EncoderIdentity,
+    OperationError, OperationResult, Poll, Signal,
 };
-pub use settings::EncoderSettings;
-pub use task::spawn;
+pub use settings::{EncoderSettings, POLL_INTERVAL};
+pub use task::{Start, spawn};

@@ -4,7 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use encoder_protocols::wire::{EncoderKey, KeyScope};
 
-/// One encoder as it is configured.
+/// The time between two looks for a card, unless the configuration says otherwise.
+pub const POLL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// One encoder as it is configured, or as it was found.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct EncoderSettings {
     /// What it is recognised by.
@@ -13,6 +16,10 @@ pub struct EncoderSettings {
     pub key_scope: KeyScope,
     /// The name to show to people.
     pub name: String,
+    /// Whether the configuration gives that name; else a name that the coordinator gives counts more.
+    pub named: bool,
+    /// Whether it takes jobs before the coordinator has said so.
+    pub adopted: bool,
     /// The driver's name, as `DRIVERS` lists it.
     pub driver: String,
     /// The serial port or HID node.

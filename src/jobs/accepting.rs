@@ -92,7 +92,7 @@ impl Jobs {
         }
         let Some(id) = self.find_encoder(&job.encoder_key) else {
             let message = format!(
-                "no encoder with the key {} is configured here; take one of the inventory",
+                "no encoder with the key {} is known here; take one of the inventory",
                 job.encoder_key
             );
             return Err((RefusalReason::UnknownEncoder, message));
@@ -149,7 +149,7 @@ impl Jobs {
 /// Why this encoder cannot take a job of this kind now.
 fn cannot(encoder: &Attached, kind: JobKind) -> Option<(RefusalReason, String)> {
     let name = encoder.name();
-    if !encoder.adopted {
+    if !encoder.is_adopted() {
         let message = format!("the encoder {name} is not adopted; adopt it first");
         return Some((RefusalReason::Unsupported, message));
     }

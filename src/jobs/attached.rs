@@ -1,29 +1,34 @@
 //! One encoder as the jobs see it.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use encoder_protocols::{
     moment::Moment,
-    wire::{EncoderDescription, EncoderState, JobId},
+    wire::{EncoderDescription, EncoderKey, EncoderState, JobId, KeyScope},
 };
 
 use super::presence::Field;
 use crate::{
-    encoder::{EncoderIdentity, EncoderSettings},
+    encoder::{EncoderIdentity, EncoderSettings, POLL_INTERVAL},
     journal::Guard,
 };
 
 /// How long an encoder must have been gone for its waiting jobs to end (promise, rule 10).
 pub(super) const GONE_AFTER: Duration = Duration::from_secs(3);
 
+/// What is wrong with an encoder that is not there.
+pub(super) const NOT_PLUGGED_IN: &str = "it is not plugged in";
+
 /// An encoder, its queue and its field.
 #[derive(Debug)]
 pub(super) struct Attached {
     pub(super) settings: EncoderSettings,
+    /// It is configured, or plugged in: the inventory lists it.
+    pub(super) present: bool,
     pub(super) identity: Option<EncoderIdentity>,
     pub(super) link: Link,
-    /// Whether the coordinator lets it take jobs.
-    pub(super) adopted: bool,
+    /// Whether the coordinator lets it take jobs, where it has said so.
+    pub(super) adopted: Option<bool>,
     /// The name that the coordinator gave it.
     pub(super) display_name: Option<String>,
     /// Its jobs without an outcome: a started one first, then in the order of their acceptance.
@@ -50,16 +55,50 @@ impl Attached {
     pub(super) fn new(settings: EncoderSettings, guards: Vec<Guard>, now: Moment) -> Self {
         let field = Field::new(guards, settings.poll_interval);
         Self {
+            adopted: None,
             settings,
+            present: true,
             identity: None,
             link: Link::Starting { since: now },
-            adopted: true,
             display_name: None,
             queue: Vec::new(),
             operating: None,
             watching: false,
             field,
         }
+    }
+
+    /// An encoder that jobs of the journal name and that was not seen yet.
+    pub(super) fn awaited(key: EncoderKey, guards: Vec<Guard>, now: Moment) -> Self {
+        let settings = EncoderSettings {
+            name: key.0.clone(),
+            key,
+            key_scope: KeyScope::Agent,
+            named: false,
+            adopted: true,
+            driver: String::new(),
+            port: PathBuf::new(),
+            baud: None,
+            dtr: None,
+            rts: None,
+            lift_between_cards: true,
+            allow_irreversible: false,
+            poll_interval: POLL_INTERVAL,
+            simulated: false,
+        };
+        Self {
+            present: false,
+            link: Link::Gone {
+                since: now,
+                problem: NOT_PLUGGED_IN.to_owned(),
+            },
+            ..Self::new(settings, guards, now)
+        }
+    }
+
+    /// Whether it takes jobs.
+    pub(super) fn is_adopted(&self) -> bool {
+        self.adopted.unwrap_or(self.settings.adopted)
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -74,9 +113,12 @@ impl Attached {
         }
     }
 
-    /// The name to show to people.
+    /// The name to show to people: the configuration's, else the coordinator's, else what the device is.
     pub(super) fn name(&self) -> &str {
-        self.display_name.as_deref().unwrap_or(&self.settings.name)
+        let given = self.display_name.as_deref();
+        given
+            .filter(|_| !self.settings.named)
+            .unwrap_or(&self.settings.name)
     }
 
     /// The encoder as the inventory lists it.
@@ -93,6 +135,8 @@ impl Attached {
             key: settings.key.clone(),
             key_scope: settings.key_scope,
             name: settings.name.clone(),
+            named: settings.named,
+            adopted: settings.adopted,
             driver: settings.driver.clone(),
             model: identity.and_then(|identity| identity.model.clone()),
             serial: identity.and_then(|identity| identity.serial.clone()),

@@ -15,8 +15,10 @@ impl Jobs {
     /// Sends the inventory. Without a session it is sent after the next `welcome` anyway.
     pub(super) fn send_inventory(&mut self) {
         self.inventory_changed = false;
-        let encoders = self.encoders.iter().map(Attached::description).collect();
+        let present = self.encoders.iter().filter(|encoder| encoder.present);
+        let encoders = present.map(Attached::description).collect();
         let problems = self.problems.iter().chain(&self.journal_problem);
+        let problems = problems.chain(&self.device_problems);
         let message = AgentMessage::Inventory {
             encoders,
             problems: problems.cloned().collect(),

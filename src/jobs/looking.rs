@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use encoder_protocols::{
     moment::Moment,
-    wire::{AgentMessage, CardPlan, JobId, Plan, PlanPurpose, PlanRequest},
+    wire::{AgentMessage, CardPlan, EncoderKey, JobId, Plan, PlanPurpose, PlanRequest},
 };
 
 use super::{
     action::Now,
+    attached::Attached,
     deadline::{on_our_clock, server_time},
     job::{Front, Job, Looking, Phase},
     machine::Jobs,
@@ -16,7 +17,7 @@ use super::{
     session::Session,
 };
 use crate::{
-    encoder::{CardOperation, OperationError, OperationResult, Poll},
+    encoder::{CardOperation, EncoderId, OperationError, OperationResult, Poll},
     journal::{JournaledJob, JournaledState},
 };
 
@@ -43,12 +44,10 @@ impl Jobs {
             cards,
             state,
         } = journaled;
-        let encoder = self.find_encoder(&facts.encoder_key);
+        let id = self.find_or_await(&facts.encoder_key, now);
         // This PC's clock may have been set back meanwhile: a job never gets more time than it had at first.
         let told = server_time(now.utc, facts.server_offset).max(facts.created_at);
         let deadline = on_our_clock(now.at, facts.deadline, told);
-        // A job whose encoder is not configured any more belongs to no queue and ends at once.
-        let id = encoder.unwrap_or(crate::encoder::EncoderId(usize::MAX));
         let mut job = Job::new(facts, id, deadline, now.at);
         let job_id = job.id();
         job.n = n;
@@ -68,22 +67,20 @@ impl Jobs {
         }
         let started = job.is_started();
         self.open.insert(job_id, job);
-        if let Some(id) = encoder {
-            self.queue_again(job_id, id, started);
+        self.queue_again(job_id, id, started);
+        if started && !can_look {
+            self.fail(job_id, outcome::not_verified("the medium has no uid"));
         }
-        match (started, encoder) {
-            (true, None) => {
-                self.fail(
-                    job_id,
-                    outcome::not_verified("its encoder is not configured any more"),
-                );
-            }
-            (false, None) => self.fail(job_id, outcome::encoder_removed()),
-            (true, Some(_)) if !can_look => {
-                self.fail(job_id, outcome::not_verified("the medium has no uid"));
-            }
-            (_, Some(_)) => {}
-        }
+    }
+
+    /// The encoder of that key; where it is neither configured nor found yet, one that is awaited.
+    fn find_or_await(&mut self, key: &EncoderKey, now: Now) -> EncoderId {
+        self.find_encoder(key).unwrap_or_else(|| {
+            let guards = self.guards.remove(key).unwrap_or_default();
+            self.encoders
+                .push(Attached::awaited(key.clone(), guards, now.at));
+            EncoderId(self.encoders.len() - 1)
+        })
     }
 
     /// Looks on, as far as encoder, card and session allow.
@@ -194,7 +191,7 @@ impl Jobs {
             .is_some_and(|encoder| encoder.is_up())
     }
 
-    fn queue_again(&mut self, job_id: JobId, id: crate::encoder::EncoderId, started: bool) {
+    fn queue_again(&mut self, job_id: JobId, id: EncoderId, started: bool) {
         if !started {
             return self.enqueue(job_id, id);
         }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     encoder::{EncoderCommand, EncoderEvent, EncoderId, EncoderSettings, Poll},
-    journal::{JournalContents, JournalError, Owed, Record},
+    journal::{Guard, JournalContents, JournalError, Owed, Record},
 };
 
 /// How long records that nothing waits for may wait for company.
@@ -43,15 +43,22 @@ pub struct Jobs {
     /// The coordinator's time, and when it was told.
     pub(super) told_time: Option<(Timestamp, Moment)>,
     pub(super) last_sequence: u64,
+    /// Every encoder that was ever known here, by its [`EncoderId`].
     pub(super) encoders: Vec<Attached>,
+    /// The cards that must leave encoders which were not seen yet.
+    pub(super) guards: BTreeMap<EncoderKey, Vec<Guard>>,
     /// Jobs without an outcome.
     pub(super) open: BTreeMap<JobId, Job>,
     /// Outcomes that are not acknowledged, by sequence.
     pub(super) outbox: BTreeMap<u64, Owed>,
     pub(super) session: Session,
     pub(super) agenda: Agenda,
+    /// The journal has forgotten something: a card that lies on an encoder which was not seen yet may have been written.
+    pub(super) has_forgotten: bool,
     /// What was wrong with the journal at its opening.
     pub(super) problems: Vec<String>,
+    /// What is wrong with devices that are no encoders yet.
+    pub(super) device_problems: Vec<String>,
     /// What is wrong with the journal now.
     pub(super) journal_problem: Option<String>,
     pub(super) draining: bool,
@@ -61,7 +68,7 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// The agent's jobs as its journal tells them.
+    /// The agent's jobs as its journal tells them. `encoders` are there from the start; others are attached later.
     pub fn recover(
         facts: AgentFacts,
         encoders: &[EncoderSettings],
@@ -86,11 +93,14 @@ impl Jobs {
             told_time: None,
             last_sequence: contents.last_sequence,
             encoders,
+            guards,
             open: BTreeMap::new(),
             outbox: outbox.map(|owed| (owed.finished.sequence, owed)).collect(),
             session: Session::Away,
             agenda: Agenda::default(),
+            has_forgotten: false,
             problems: contents.problems,
+            device_problems: Vec::new(),
             journal_problem: None,
             draining: false,
             plans_until: None,
@@ -105,10 +115,9 @@ impl Jobs {
 
     /// Takes what an encoder task reports.
     pub fn handle_encoder(&mut self, now: Now, id: EncoderId, event: EncoderEvent) {
-        if self.encoders.get(id.0).is_none() {
-            return;
-        }
         match event {
+            EncoderEvent::Attached(attachment) => self.attach(now, id, attachment.settings),
+            EncoderEvent::Detached => self.detach(now, id),
             EncoderEvent::Ready(identity) => self.encoder_ready(now, id, identity),
             EncoderEvent::Fault { problem, .. } => self.encoder_gone(now, id, problem),
             EncoderEvent::Polled(poll) => self.polled(now, id, poll),
@@ -118,6 +127,22 @@ impl Jobs {
             }
         }
         self.refresh_inventory();
+    }
+
+    /// The keys of all encoders that are known, by their [`EncoderId`]s.
+    pub fn encoder_keys(&self) -> Vec<EncoderKey> {
+        let encoders = self.encoders.iter();
+        encoders
+            .map(|encoder| encoder.settings.key.clone())
+            .collect()
+    }
+
+    /// Takes what is wrong with devices that are no encoders yet.
+    pub fn handle_device_problems(&mut self, problems: Vec<String>) {
+        if self.device_problems != problems {
+            self.device_problems = problems;
+            self.send_inventory();
+        }
     }
 
     /// Takes the end of an [`Action::Persist`].
@@ -375,7 +400,7 @@ impl Jobs {
         self.settle(now, id);
     }
 
-    fn encoder_gone(&mut self, now: Now, id: EncoderId, problem: String) {
+    pub(super) fn encoder_gone(&mut self, now: Now, id: EncoderId, problem: String) {
         let Some(encoder) = self.encoders.get_mut(id.0) else {
             return;
         };

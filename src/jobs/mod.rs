@@ -14,6 +14,7 @@ mod job;
 mod looking;
 mod machine;
 mod outcome;
+mod plugging;
 mod presence;
 mod runner;
 mod session;

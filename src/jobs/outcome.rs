@@ -133,13 +133,6 @@ pub(super) fn encoder_gone(encoder: &Attached) -> JobError {
     untouched(ErrorCode::EncoderNotOnline, message)
 }
 
-pub(super) fn encoder_removed() -> JobError {
-    untouched(
-        ErrorCode::EncoderNotOnline,
-        "the job's encoder is not configured on this agent any more",
-    )
-}
-
 pub(super) fn random_uid() -> JobError {
     untouched(
         ErrorCode::IncompatibleCardFormat,

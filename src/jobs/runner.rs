@@ -3,7 +3,10 @@
 use std::{collections::VecDeque, time::Duration};
 
 use tokio::{
-    sync::mpsc::{self, error::TrySendError},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        watch,
+    },
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -43,8 +46,10 @@ pub struct Runner {
     pub session_events: mpsc::Receiver<SessionEvent>,
     /// Where messages go.
     pub outgoing: mpsc::Sender<Outgoing>,
-    /// The encoder tasks, in the order of their [`EncoderId`]s.
+    /// The tasks of the encoders that are there from the start, in the order of their [`EncoderId`]s.
     pub encoders: Vec<mpsc::Sender<EncoderCommand>>,
+    /// What is wrong with devices that are no encoders yet.
+    pub device_problems: watch::Receiver<Vec<String>>,
     /// What the encoder tasks report.
     pub encoder_events: mpsc::Receiver<(EncoderId, EncoderEvent)>,
     /// Cancelled when the agent is to stop.
@@ -57,6 +62,8 @@ enum Wake {
     Encoder(EncoderId, EncoderEvent),
     Timeout,
     Compact,
+    /// Other devices than before do not work.
+    DeviceProblems,
     /// A message of the backlog can be sent.
     Room,
     /// A command that was not taken may be now.
@@ -77,7 +84,7 @@ impl Runner {
             compact_at: self.clock.now() + COMPACT_EVERY,
             journal_problem: None,
             messages: VecDeque::new(),
-            commands: self.encoders.iter().map(|_| VecDeque::new()).collect(),
+            roads: self.encoders.iter().cloned().map(Road::to).collect(),
             session_open: true,
             runner: self,
         };
@@ -95,8 +102,40 @@ struct Running {
     session_open: bool,
     /// Messages for which the session had no room yet.
     messages: VecDeque<Outgoing>,
-    /// Commands for which an encoder had no room yet.
-    commands: Vec<VecDeque<EncoderCommand>>,
+    /// The roads to the encoders, by their [`EncoderId`]s.
+    roads: Vec<Road>,
+}
+
+/// The road to an encoder's task.
+#[derive(Default)]
+struct Road {
+    /// None while the encoder is not plugged in.
+    commands: Option<mpsc::Sender<EncoderCommand>>,
+    /// Commands for which there was no room yet.
+    waiting: VecDeque<EncoderCommand>,
+}
+
+impl Road {
+    fn to(commands: mpsc::Sender<EncoderCommand>) -> Self {
+        Self {
+            commands: Some(commands),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// Hands on what waits, as far as there is room. What is for a task that is no more goes to nobody: its end is
+    /// reported, and tells the machine.
+    fn hand_on(&mut self) {
+        let Some(commands) = &self.commands else {
+            return self.waiting.clear();
+        };
+        while let Some(command) = self.waiting.pop_front() {
+            if let Err(TrySendError::Full(command)) = commands.try_send(command) {
+                self.waiting.push_front(command);
+                return;
+            }
+        }
+    }
 }
 
 impl Running {
@@ -140,7 +179,7 @@ impl Running {
     async fn next(&mut self) -> Wake {
         let wake_at = self.runner.jobs.poll_timeout();
         let clock = self.runner.clock;
-        let commands_wait = self.commands.iter().any(|queue| !queue.is_empty());
+        let commands_wait = self.roads.iter().any(|road| !road.waiting.is_empty());
         let runner = &mut self.runner;
         tokio::select! {
             biased;
@@ -163,6 +202,7 @@ impl Running {
                 }
                 Wake::Room
             }
+            Ok(()) = runner.device_problems.changed() => Wake::DeviceProblems,
             () = clock.sleep_until(wake_at.unwrap_or_default()), if wake_at.is_some() => Wake::Timeout,
             () = tokio::time::sleep(COMMAND_RETRY), if commands_wait => Wake::Retry,
             () = clock.sleep_until(self.compact_at) => Wake::Compact,
@@ -174,7 +214,14 @@ impl Running {
         let now = self.now();
         match wake {
             Wake::Session(event) => self.runner.jobs.handle_session(now, event),
-            Wake::Encoder(id, event) => self.runner.jobs.handle_encoder(now, id, event),
+            Wake::Encoder(id, event) => {
+                self.pave(id, &event);
+                self.runner.jobs.handle_encoder(now, id, event);
+            }
+            Wake::DeviceProblems => {
+                let problems = self.runner.device_problems.borrow_and_update().clone();
+                self.runner.jobs.handle_device_problems(problems);
+            }
             Wake::Timeout => self.runner.jobs.handle_timeout(now),
             Wake::Compact => self.compact(now).await,
             Wake::Retry => self.retry_commands(),
@@ -244,22 +291,34 @@ impl Running {
         }
     }
 
-    fn command(&mut self, id: EncoderId, command: EncoderCommand) {
-        if let Some(queue) = self.commands.get_mut(id.0) {
-            queue.push_back(command);
+    /// Keeps the roads to the encoders as they come and go.
+    fn pave(&mut self, id: EncoderId, event: &EncoderEvent) {
+        let road = match event {
+            EncoderEvent::Attached(attachment) => Road::to(attachment.commands.clone()),
+            EncoderEvent::Detached => Road::default(),
+            EncoderEvent::Ready(_)
+            | EncoderEvent::Fault { .. }
+            | EncoderEvent::Polled(_)
+            | EncoderEvent::Verifying { .. }
+            | EncoderEvent::Operation { .. } => return,
+        };
+        if self.roads.len() <= id.0 {
+            self.roads.resize_with(id.0 + 1, Road::default);
         }
-        self.retry_commands();
+        if let Some(place) = self.roads.get_mut(id.0) {
+            *place = road;
+        }
+    }
+
+    fn command(&mut self, id: EncoderId, command: EncoderCommand) {
+        if let Some(road) = self.roads.get_mut(id.0) {
+            road.waiting.push_back(command);
+            road.hand_on();
+        }
     }
 
     fn retry_commands(&mut self) {
-        for (queue, encoder) in self.commands.iter_mut().zip(&self.runner.encoders) {
-            while let Some(command) = queue.pop_front() {
-                if let Err(TrySendError::Full(command)) = encoder.try_send(command) {
-                    queue.push_front(command);
-                    break;
-                }
-            }
-        }
+        self.roads.iter_mut().for_each(Road::hand_on);
     }
 
     fn now(&self) -> Now {

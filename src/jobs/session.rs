@@ -171,6 +171,7 @@ impl Jobs {
         } else if !welcome.journal_behind {
             return;
         }
+        self.has_forgotten = true;
         for encoder in &mut self.encoders {
             if encoder.settings.lift_between_cards {
                 encoder.field.add_guard(Guard::Any);
@@ -231,7 +232,7 @@ impl Jobs {
             return;
         };
         if let Some(encoder) = self.encoders.get_mut(index) {
-            encoder.adopted = settings.adopted;
+            encoder.adopted = Some(settings.adopted);
             encoder.display_name = settings.display_name;
         }
     }

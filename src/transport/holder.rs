@@ -10,7 +10,7 @@ use std::{
 const GROUP_READ_WRITE: u32 = 0o060;
 
 /// The program that has `path` open, as `name (process id)`; none where the system does not tell.
-pub(super) fn holder(path: &Path) -> Option<String> {
+pub fn holder(path: &Path) -> Option<String> {
     let target = fs::canonicalize(path).ok()?;
     let processes = fs::read_dir("/proc").ok()?;
     let mut holders = processes
@@ -26,7 +26,7 @@ pub(super) fn holder(path: &Path) -> Option<String> {
 }
 
 /// The name of the group that may read and write `path`; none where the group may not, or is root's.
-pub(super) fn group(path: &Path) -> Option<String> {
+pub fn group(path: &Path) -> Option<String> {
     let metadata = fs::metadata(path).ok()?;
     if metadata.mode() & GROUP_READ_WRITE != GROUP_READ_WRITE || metadata.gid() == 0 {
         return None;

@@ -5,6 +5,7 @@ mod exchange;
 mod hid;
 #[cfg(unix)]
 mod holder;
+mod opener;
 #[cfg(unix)]
 mod serial;
 #[cfg(any(windows, test))]
@@ -13,6 +14,9 @@ mod threaded;
 pub use error::PortError;
 pub use exchange::{ExchangeError, Stop, exchange};
 pub use hid::{HidPeer, HidPort, ReportKind, SentReport};
+#[cfg(unix)]
+pub use holder::{group, holder};
+pub use opener::Opener;
 #[cfg(unix)]
 pub use serial::SerialPort;
 #[cfg(any(windows, test))]

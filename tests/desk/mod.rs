@@ -67,6 +67,7 @@ impl Desk {
         let settings = format!(
             "state_dir = \"state\"\n\
              [coordinator]\nurl = \"ws://{address}\"\ntoken = \"agent-token\"\n\
+             [discovery]\nenabled = false\n\
              [log]\nlevel = \"debug\"\n\
              [[encoder]]\nname = \"Front Desk\"\ndriver = \"pn532\"\nport = \"{}\"\n{more}\n",
             port.display()

@@ -417,6 +417,8 @@ async fn furnish(bench: &Bench, system: Uuid) -> (Uuid, Uuid, Uuid) {
                 key,
                 key_scope: KeyScope::System,
                 name: "theirs".into(),
+                named: true,
+                adopted: true,
                 driver: "pn532".into(),
                 model: None,
                 serial: None,

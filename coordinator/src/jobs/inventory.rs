@@ -85,7 +85,7 @@ impl Book {
             key: description.key.clone(),
             scope: description.key_scope,
             display_name: None,
-            adopted: true,
+            adopted: description.adopted,
             created_at: now,
             places: vec![Place {
                 agent,

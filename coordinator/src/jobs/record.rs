@@ -251,13 +251,15 @@ pub struct EncoderRecord {
 }
 
 impl EncoderRecord {
-    /// The name to show to people.
+    /// The name to show to people: the one that people gave it where it is, else the one that they gave it here, else what
+    /// its agent calls it.
     pub fn name(&self) -> &str {
         let told = self.places.iter().max_by_key(|place| place.since);
-        self.display_name
-            .as_deref()
-            .or_else(|| told.map(|place| place.description.name.as_str()))
-            .unwrap_or(&self.key.0)
+        let told = told.map(|place| (place.description.named, place.description.name.as_str()));
+        match (told, self.display_name.as_deref()) {
+            (Some((true, name)), _) | (_, Some(name)) | (Some((false, name)), None) => name,
+            (None, None) => &self.key.0,
+        }
     }
 }
 

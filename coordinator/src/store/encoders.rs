@@ -59,10 +59,13 @@ pub struct EncoderFilter {
     pub acs_encoder_ids: Option<Vec<Uuid>>,
 }
 
-/// The name that people gave it counts, then what the agent calls it where it was seen last.
-const SELECT: &str = "SELECT e.*, s.connected_account_id, s.workspace_id, coalesce(e.display_name, \
-     (SELECT p.description ->> '$.name' FROM encoder_places p WHERE p.acs_encoder_id = e.acs_encoder_id \
-     ORDER BY p.since_ms DESC LIMIT 1), e.encoder_key) AS shown_name \
+/// The name that people gave it where it was seen last counts, then the one that they gave it here, then what its agent
+/// calls it; as [`EncoderRecord::name`].
+const SELECT: &str = "SELECT e.*, s.connected_account_id, s.workspace_id, coalesce( \
+     (SELECT CASE WHEN e.display_name IS NULL OR coalesce(p.description ->> '$.named', 1) \
+     THEN p.description ->> '$.name' ELSE e.display_name END \
+     FROM encoder_places p WHERE p.acs_encoder_id = e.acs_encoder_id \
+     ORDER BY p.since_ms DESC LIMIT 1), e.display_name, e.encoder_key) AS shown_name \
      FROM encoders e JOIN systems s ON s.acs_system_id = e.acs_system_id WHERE ";
 
 /// The encoder with this id, if it belongs to the workspace.

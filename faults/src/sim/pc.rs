@@ -123,6 +123,8 @@ impl Pc {
                 baud: None,
                 dtr: None,
                 rts: None,
+                named: true,
+                adopted: true,
                 lift_between_cards: true,
                 allow_irreversible: false,
                 poll_interval: Duration::from_micros(common.weather.poll),

@@ -69,6 +69,12 @@ pub struct EncoderDescription {
     pub key_scope: KeyScope,
     /// The name to show to people.
     pub name: String,
+    /// Whether people gave it that name where it is; else a name that the coordinator gives counts more.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub named: bool,
+    /// Whether an encoder that the coordinator has never seen takes jobs at once; else it waits to be adopted.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub adopted: bool,
     /// The driver's name.
     pub driver: String,
     /// The device's model, as far as it is known.
@@ -86,4 +92,16 @@ pub struct EncoderDescription {
     pub problem: Option<String>,
     /// True for an emulator.
     pub simulated: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands the field by reference"
+)]
+const fn is_true(value: &bool) -> bool {
+    *value
 }

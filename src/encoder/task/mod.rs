@@ -10,7 +10,10 @@ use encoder_protocols::{
     wire::{ErrorCode, JobId},
 };
 use futures_util::future::BoxFuture;
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -21,6 +24,7 @@ use super::{
 use crate::{
     clock::Clock,
     drivers::{self, Encoder, EncoderError},
+    transport::Opener,
 };
 
 /// The first pause after a failure; it doubles with each further one.
@@ -35,23 +39,50 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How often an encoder that has nothing to do is asked whether it still works.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(5);
 
+/// What the task of one encoder starts with.
+pub struct Start {
+    /// Its place in the fleet.
+    pub id: EncoderId,
+    /// How it is driven.
+    pub settings: EncoderSettings,
+    /// The clock that moments are of.
+    pub clock: Clock,
+    /// Who opens its port.
+    pub opener: Opener,
+    /// The device, where finding out what it is has opened it already.
+    pub opened: Option<Box<dyn Encoder>>,
+    /// Changes when something was plugged in or out: then a missing device is tried at once, and one that is there is
+    /// asked whether it still works.
+    pub plugged: watch::Receiver<()>,
+    /// What is asked of it.
+    pub commands: mpsc::Receiver<EncoderCommand>,
+    /// Where it reports.
+    pub events: mpsc::Sender<(EncoderId, EncoderEvent)>,
+    /// Cancelled when it is to end.
+    pub shutdown: CancellationToken,
+}
+
 /// Starts the task of one encoder.
 ///
 /// It ends when `shutdown` is cancelled or the commands' sender is dropped. A write that has begun is finished first,
 /// so wait for the handle before the process ends.
-pub fn spawn(
-    id: EncoderId,
-    settings: EncoderSettings,
-    clock: Clock,
-    commands: mpsc::Receiver<EncoderCommand>,
-    events: mpsc::Sender<(EncoderId, EncoderEvent)>,
-    shutdown: CancellationToken,
-) -> JoinHandle<()> {
-    let opened = settings.clone();
+pub fn spawn(start: Start) -> JoinHandle<()> {
+    let Start {
+        id,
+        settings,
+        clock,
+        opener,
+        opened,
+        plugged,
+        commands,
+        events,
+        shutdown,
+    } = start;
+    let wanted = settings.clone();
     let cancel = shutdown.clone();
     let open = move || -> Opening {
-        let (settings, cancel) = (opened.clone(), cancel.clone());
-        Box::pin(async move { drivers::open(&settings, clock, &cancel).await })
+        let (opener, settings, cancel) = (opener.clone(), wanted.clone(), cancel.clone());
+        Box::pin(async move { drivers::open(&opener, &settings, clock, &cancel).await })
     };
     let span =
         tracing::info_span!("encoder", name = %settings.name, port = %settings.port.display());
@@ -63,11 +94,12 @@ pub fn spawn(
         events,
         shutdown,
         open,
+        plugged,
         watching: false,
         deferred: VecDeque::new(),
         problem: None,
     };
-    tokio::spawn(task.run().instrument(span))
+    tokio::spawn(task.run(opened).instrument(span))
 }
 
 type Opening = BoxFuture<'static, Result<Box<dyn Encoder>, EncoderError>>;
@@ -80,6 +112,7 @@ struct EncoderTask<O> {
     events: mpsc::Sender<(EncoderId, EncoderEvent)>,
     shutdown: CancellationToken,
     open: O,
+    plugged: watch::Receiver<()>,
     watching: bool,
     /// Commands that came while an operation ran and are no matter of it.
     deferred: VecDeque<EncoderCommand>,
@@ -109,10 +142,15 @@ enum Wake {
 }
 
 impl<O: FnMut() -> Opening + Send> EncoderTask<O> {
-    async fn run(mut self) {
+    /// `opened` is the device where it was open before the task began.
+    async fn run(mut self, mut opened: Option<Box<dyn Encoder>>) {
         let mut failures = 0;
         loop {
-            let error = match self.open().await {
+            let opening = match opened.take() {
+                Some(encoder) => Ok(Ok(encoder)),
+                None => self.open().await,
+            };
+            let error = match opening {
                 Err(Over) => return,
                 Ok(Err(error)) => error,
                 Ok(Ok(mut encoder)) => {
@@ -138,8 +176,18 @@ impl<O: FnMut() -> Opening + Send> EncoderTask<O> {
         self.meanwhile_offline(&mut opening).await
     }
 
+    /// Waits before the next attempt; something that is plugged in makes it worth while at once.
     async fn pause(&mut self, pause: Duration) -> Result<(), Over> {
-        self.meanwhile_offline(tokio::time::sleep(pause)).await
+        let mut plugged = self.plugged.clone();
+        let paused = self.meanwhile_offline(async {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = news(&mut plugged) => {}
+            }
+        });
+        paused.await?;
+        self.plugged.mark_unchanged();
+        Ok(())
     }
 
     /// Answers commands while there is no device, until `work` is done.
@@ -253,6 +301,7 @@ impl<O: FnMut() -> Opening + Send> EncoderTask<O> {
             () = self.shutdown.cancelled() => Err(Left::Over),
             command = self.commands.recv() => Ok(Wake::Command(command.ok_or(Over)?)),
             error = encoder.lost() => Err(Left::Failed(error)),
+            () = news(&mut self.plugged) => Ok(Wake::Timer),
             () = self.clock.sleep_until(due) => Ok(Wake::Timer),
         }
     }
@@ -308,6 +357,13 @@ impl<O> EncoderTask<O> {
             _ = self.events.send((self.id, event)) => {}
             () = given_up => tracing::warn!("an event was not taken before the end"),
         }
+    }
+}
+
+/// Waits for news; without anybody to bring it there is none.
+async fn news(plugged: &mut watch::Receiver<()>) {
+    if plugged.changed().await.is_err() {
+        std::future::pending().await
     }
 }
 

@@ -194,6 +194,7 @@ impl Bench {
             events: reported,
             shutdown: shutdown.clone(),
             open,
+            plugged: watch::channel(()).1,
             watching: false,
             deferred: VecDeque::new(),
             problem: None,
@@ -204,7 +205,7 @@ impl Bench {
             commands,
             events,
             shutdown,
-            task: tokio::spawn(task.run()),
+            task: tokio::spawn(task.run(None)),
         }
     }
 
@@ -541,6 +542,8 @@ fn settings() -> EncoderSettings {
         baud: None,
         dtr: None,
         rts: None,
+        named: true,
+        adopted: true,
         lift_between_cards: true,
         allow_irreversible: false,
         poll_interval: Duration::from_millis(200),

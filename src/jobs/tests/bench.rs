@@ -106,6 +106,8 @@ pub(super) fn settings(name: &str, lift: bool) -> EncoderSettings {
         baud: None,
         dtr: None,
         rts: None,
+        named: true,
+        adopted: true,
         lift_between_cards: lift,
         allow_irreversible: false,
         poll_interval: POLL,

@@ -56,6 +56,7 @@ fn start(dir: &std::path::Path) -> Ends {
         session_events,
         outgoing,
         encoders: vec![commands],
+        device_problems: tokio::sync::watch::channel(Vec::new()).1,
         encoder_events,
         shutdown: shutdown.clone(),
     };

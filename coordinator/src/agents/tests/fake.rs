@@ -510,6 +510,8 @@ fn description(key: &str) -> EncoderDescription {
         key: EncoderKey(key.into()),
         key_scope: KeyScope::Agent,
         name: key.into(),
+        named: false,
+        adopted: true,
         driver: "pn532".into(),
         model: None,
         serial: None,

@@ -66,6 +66,8 @@ fn description(key: &str, scope: KeyScope) -> EncoderDescription {
         key: EncoderKey(key.into()),
         key_scope: scope,
         name: key.to_uppercase(),
+        named: false,
+        adopted: true,
         driver: "pn532".into(),
         model: None,
         serial: None,

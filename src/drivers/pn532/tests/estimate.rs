@@ -115,6 +115,8 @@ fn settings() -> EncoderSettings {
         baud: None,
         dtr: None,
         rts: None,
+        named: true,
+        adopted: true,
         lift_between_cards: true,
         allow_irreversible: false,
         poll_interval: Duration::from_millis(200),

@@ -30,11 +30,12 @@ impl Desk {
             events: reported,
             shutdown: CancellationToken::new(),
             open,
+            plugged: watch::channel(()).1,
             watching: false,
             deferred: VecDeque::new(),
             problem: None,
         };
-        tokio::spawn(task.run());
+        tokio::spawn(task.run(None));
         let mut desk = Self {
             board,
             commands,

@@ -1,0 +1,94 @@
+//! Encoders that come and go while the agent runs.
+
+use encoder_protocols::wire::{ErrorCode, JobError, Touched};
+
+use super::{
+    action::Now,
+    attached::{Attached, Link, NOT_PLUGGED_IN},
+    job::{Job, Phase},
+    machine::Jobs,
+};
+use crate::{
+    encoder::{EncoderId, EncoderSettings, OperationError},
+    journal::{Guard, Record},
+};
+
+impl Jobs {
+    /// An encoder was found. One that was known before takes its place again, with its queue; nothing of what was known of
+    /// its field counts but the cards that must leave it.
+    pub(super) fn attach(&mut self, now: Now, id: EncoderId, settings: EncoderSettings) {
+        if let Some(encoder) = self.encoders.get_mut(id.0) {
+            encoder.settings = settings;
+            encoder.present = true;
+            encoder.link = Link::Starting { since: now.at };
+            encoder.field.lose_sight();
+        } else if id.0 == self.encoders.len() {
+            let guards = self.guards_of(&settings);
+            self.encoders.push(Attached::new(settings, guards, now.at));
+            if self.has_forgotten {
+                self.guard_whatever_lies_there(now, id);
+            }
+        } else {
+            return;
+        }
+        self.inventory_changed = true;
+        self.settle(now, id);
+    }
+
+    /// An encoder was unplugged, and its task has ended. Its jobs wait a moment for it to come back.
+    pub(super) fn detach(&mut self, now: Now, id: EncoderId) {
+        self.encoder_gone(now, id, NOT_PLUGGED_IN.to_owned());
+        let Some(encoder) = self.encoders.get_mut(id.0) else {
+            return;
+        };
+        encoder.present = false;
+        let unanswered = encoder.operating;
+        self.inventory_changed = true;
+        if let Some(job_id) = unanswered {
+            // The task ended before it had heard of this operation.
+            let writes = |job: &Job| matches!(job.phase, Phase::Writing(_));
+            let touched = match self.open.get(&job_id) {
+                Some(job) if writes(job) => Touched::Unknown,
+                Some(_) | None => Touched::Untouched,
+            };
+            self.operation_ended(now, id, job_id, Err(unplugged(touched)));
+        }
+    }
+
+    /// The journal may have forgotten that the card on this encoder was written (promise, rule 7).
+    fn guard_whatever_lies_there(&mut self, now: Now, id: EncoderId) {
+        let encoder = self.encoders.get_mut(id.0);
+        let Some(encoder) = encoder.filter(|encoder| encoder.settings.lift_between_cards) else {
+            return;
+        };
+        encoder.field.add_guard(Guard::Any);
+        let record = Record::Guarded {
+            encoder_key: encoder.settings.key.clone(),
+            guards: encoder.field.guards(),
+        };
+        self.defer(now, record);
+    }
+
+    /// The cards that must leave an encoder which was not seen before.
+    pub(super) fn guards_of(&mut self, settings: &EncoderSettings) -> Vec<Guard> {
+        let guards = self.guards.remove(&settings.key);
+        guards
+            .filter(|_| settings.lift_between_cards)
+            .unwrap_or_default()
+    }
+}
+
+fn unplugged(touched: Touched) -> OperationError {
+    OperationError {
+        error: JobError {
+            code: match touched {
+                Touched::Untouched => ErrorCode::EncoderNotOnline,
+                Touched::Unknown | Touched::Written => ErrorCode::EncodingInterrupted,
+            },
+            message: "the encoder was unplugged: plug it in again".to_owned(),
+            touched,
+            hardware: None,
+        },
+        card_left: touched == Touched::Untouched,
+    }
+}
