@@ -46,3 +46,30 @@ pub struct HidSign {
     /// A text of its maker or product that contains one of these, in lower case, makes it another's device.
     pub strangers: &'static [&'static str],
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::drivers::DRIVERS;
+
+    const RULES: &str = include_str!("../../systemd/60-encoder-agent.rules");
+
+    #[test]
+    fn the_udev_rules_know_every_claimed_device_and_open_none_to_everybody() {
+        for claim in DRIVERS.iter().flat_map(|driver| driver.claims()) {
+            let (vendor, product) = (claim.usb.vendor, claim.usb.product);
+            let serial = format!(
+                "ATTRS{{idVendor}}==\"{vendor:04x}\", ATTRS{{idProduct}}==\"{product:04x}\""
+            );
+            let hid = format!("KERNELS==\"0003:{vendor:04X}:{product:04X}.*\"");
+            assert!(
+                RULES.contains(&serial) || RULES.contains(&hid),
+                "{}",
+                claim.usb
+            );
+        }
+        let modes = RULES.split("MODE=\"").skip(1);
+        for mode in modes {
+            assert!(mode.starts_with("0660\""), "{mode}");
+        }
+    }
+}
