@@ -6,6 +6,7 @@ mod check;
 mod devices;
 #[cfg(unix)]
 mod emulate;
+mod found;
 mod output;
 mod run;
 mod scan;

@@ -19,7 +19,7 @@ use crate::{
 pub(super) struct Args {
     #[command(flatten)]
     settings: SettingsArgs,
-    /// The encoder's name; may be left out where only one is configured
+    /// The encoder's name, or the port of one that is not configured; may be left out where there is only one
     #[arg(long, value_name = "NAME")]
     encoder: Option<String>,
     /// How long to wait for a card, in seconds
@@ -42,9 +42,12 @@ pub(super) fn scan(args: &Args, output: &Output) -> Exit {
     let chosen = settings
         .require_encoders()
         .map_err(|error| error.to_string())
-        .and_then(|encoders| choose(encoders, args.encoder.as_deref()));
-    let encoder = match chosen {
-        Ok(encoder) => encoder,
+        .and_then(|encoders| match (encoders, args.encoder.as_deref()) {
+            ([], name) => choose_found(super::found::openable(&settings), name),
+            (encoders, name) => choose(encoders, name).map(|encoder| vec![encoder.clone()]),
+        });
+    let ways = match chosen {
+        Ok(ways) => ways,
         Err(problem) => {
             output.complain(problem);
             return Exit::Unusable;
@@ -52,9 +55,7 @@ pub(super) fn scan(args: &Args, output: &Output) -> Exit {
     };
     let found = super::runtime()
         .map_err(|error| error.to_string())
-        .and_then(|runtime| {
-            runtime.block_on(find(encoder, Duration::from_secs(args.wait), output))
-        });
+        .and_then(|runtime| runtime.block_on(find(&ways, Duration::from_secs(args.wait), output)));
     match found {
         Ok(card) => {
             output.line(if args.json {
@@ -100,21 +101,69 @@ fn choose<'a>(
     }
 }
 
+/// The ways to open the one encoder that is attached, or the one at the port that is named.
+fn choose_found(
+    ways: Vec<EncoderSettings>,
+    name: Option<&str>,
+) -> Result<Vec<EncoderSettings>, String> {
+    let mut ports: Vec<_> = ways.iter().map(|way| way.name.clone()).collect();
+    ports.dedup();
+    let port = match (name, ports.as_slice()) {
+        (Some(name), _) => name.to_owned(),
+        (None, [only]) => only.clone(),
+        (None, []) => {
+            return Err(
+                "no encoder is plugged in, or none that may be asked: `devices` says why"
+                    .to_owned(),
+            );
+        }
+        (None, several) => {
+            return Err(format!(
+                "several encoders are plugged in: choose one with --encoder, of {}",
+                several.join(", ")
+            ));
+        }
+    };
+    let chosen: Vec<_> = ways.into_iter().filter(|way| way.name == port).collect();
+    if chosen.is_empty() {
+        return Err(format!(
+            "no encoder is plugged in at {port}: expected one of {}",
+            ports.join(", ")
+        ));
+    }
+    Ok(chosen)
+}
+
+/// Tries each way to open the encoder, then waits for a card.
 async fn find(
-    settings: &EncoderSettings,
+    ways: &[EncoderSettings],
     wait: Duration,
     output: &Output,
 ) -> Result<CardDescription, String> {
     let clock = Clock::start();
     let cancel = CancellationToken::new();
-    let mut encoder = drivers::open(&Opener::system(), settings, clock, &cancel)
-        .await
-        .map_err(|error| error.to_string())?;
+    let mut problem = String::new();
+    for settings in ways {
+        match drivers::open(&Opener::system(), settings, clock, &cancel).await {
+            Ok(encoder) => return find_on(encoder, settings, wait, &cancel, output).await,
+            Err(error) => problem = error.to_string(),
+        }
+    }
+    Err(problem)
+}
+
+async fn find_on(
+    mut encoder: Box<dyn Encoder>,
+    settings: &EncoderSettings,
+    wait: Duration,
+    cancel: &CancellationToken,
+    output: &Output,
+) -> Result<CardDescription, String> {
     let mut several = false;
     let looking = look(
         encoder.as_mut(),
         settings.poll_interval,
-        &cancel,
+        cancel,
         output,
         &mut several,
     );
@@ -222,7 +271,7 @@ mod tests {
         board.place_new(CardKind::Ntag213, Some(uid)).unwrap();
         let settings = settings("Front Desk", board.path().unwrap().unwrap());
         let wait = Duration::from_secs(20);
-        let card = find(&settings, wait, &Output::standard()).await.unwrap();
+        let card = find(&[settings], wait, &Output::standard()).await.unwrap();
         let told: serde_json::Value = serde_json::from_str(&as_json(&card)).unwrap();
         assert_eq!(
             told,
@@ -244,7 +293,7 @@ mod tests {
     async fn no_card_is_told_with_what_to_do() {
         let board = PtyEncoder::start(&EmulationOptions::default()).unwrap();
         let settings = settings("Front Desk", board.path().unwrap().unwrap());
-        let error = find(&settings, Duration::ZERO, &Output::standard())
+        let error = find(&[settings], Duration::ZERO, &Output::standard())
             .await
             .unwrap_err();
         assert_eq!(

@@ -1,33 +1,51 @@
-//! `devices`: the configured encoders, and whether each of them works. Needs no coordinator.
+//! `devices`: the encoders of this PC, and every device that is or might be one. Needs no coordinator.
 
-use std::time::Duration;
+mod dry_run;
+mod report;
+#[cfg(test)]
+mod tests;
+
+use std::{path::Path, time::Duration};
 
 use futures_util::future::join_all;
-use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, Output, SettingsArgs};
+use self::report::{Report, State};
+use super::{
+    Exit, Output, SettingsArgs,
+    found::{allowed, opened_by},
+};
 use crate::{
     clock::Clock,
-    drivers::{self, EncoderError},
+    config::Settings,
+    discovery::{
+        Access, Candidate, Lister, Match, Verdict,
+        identity::{by_own_number, by_place, by_serial, display_name},
+    },
+    drivers::{self, Driver, EncoderError},
     encoder::{EncoderIdentity, EncoderSettings},
-    transport::{Opener, PortError},
+    platform,
+    transport::Opener,
 };
 
 /// How long one encoder may take to answer.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// List the configured encoders, what they say of themselves, and what to do about those that do not work
+/// List the encoders of this PC, what they say of themselves, every other serial and HID device with why it is none, and
+/// what to do about those that do not work
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     settings: SettingsArgs,
-    /// Print one line of JSON for each encoder
+    /// Print one line of JSON for each device
     #[arg(long)]
     json: bool,
+    /// Open nothing, and print what would be sent where
+    #[arg(long)]
+    dry_run: bool,
 }
 
-/// Asks all encoders at the same time and prints them in the order of the configuration.
+/// Asks all encoders at the same time and prints them in the order of the configuration, then what else is attached.
 pub(super) fn devices(args: &Args, output: &Output) -> Exit {
     let settings = match args.settings.load() {
         Ok(settings) => settings,
@@ -36,13 +54,10 @@ pub(super) fn devices(args: &Args, output: &Output) -> Exit {
             return Exit::Unusable;
         }
     };
-    let encoders = match settings.require_encoders() {
-        Ok(encoders) => encoders,
-        Err(error) => {
-            output.complain(error);
-            return Exit::Unusable;
-        }
-    };
+    if let Err(error) = settings.require_encoders() {
+        output.complain(error);
+        return Exit::Unusable;
+    }
     let runtime = match super::runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -50,12 +65,7 @@ pub(super) fn devices(args: &Args, output: &Output) -> Exit {
             return Exit::Failed;
         }
     };
-    let answers = runtime.block_on(join_all(encoders.iter().map(ask)));
-    let reports: Vec<_> = encoders
-        .iter()
-        .zip(&answers)
-        .map(|(encoder, answer)| Report::new(encoder, answer))
-        .collect();
+    let reports = runtime.block_on(look(&settings, args.dry_run, output));
     for report in &reports {
         if args.json {
             output.line(serde_json::to_string(report).unwrap_or_default());
@@ -63,17 +73,116 @@ pub(super) fn devices(args: &Args, output: &Output) -> Exit {
             report.lines().iter().for_each(|line| output.line(line));
         }
     }
-    if reports.iter().all(|report| report.problem.is_none()) {
-        Exit::Done
-    } else {
+    if reports.iter().any(|report| report.problem.is_some()) {
         Exit::Failed
+    } else {
+        Exit::Done
+    }
+}
+
+async fn look(settings: &Settings, dry_run: bool, output: &Output) -> Vec<Report> {
+    let lister = Lister::system(&settings.discovery);
+    let candidates = if settings.discovery.enabled {
+        lister.list().unwrap_or_else(|error| {
+            output.complain(format!(
+                "the system does not tell what is attached: {error}"
+            ));
+            Vec::new()
+        })
+    } else {
+        Vec::new()
+    };
+    let configured = settings.encoders.iter();
+    let configured = join_all(configured.map(|encoder| async {
+        let known = candidates.iter();
+        let candidate = known
+            .clone()
+            .find(|other| same_node(&encoder.port, &other.port));
+        let mut report = Report::configured(encoder, candidate);
+        if dry_run {
+            report.state = State::WouldBeOpened;
+            report.would_send = dry_run::first_words(std::slice::from_ref(encoder)).await;
+        } else {
+            report.take_answer(&ask(encoder).await);
+        }
+        report
+    }))
+    .await;
+    let others = candidates.iter().filter(|candidate| {
+        let mut listed = settings.encoders.iter();
+        !listed.any(|encoder| same_node(&encoder.port, &candidate.port))
+    });
+    let others = join_all(others.map(|candidate| found(candidate, settings, dry_run))).await;
+    configured.into_iter().chain(others).collect()
+}
+
+/// What is attached and not configured: asked where the agent would ask it too.
+async fn found(candidate: &Candidate, settings: &Settings, dry_run: bool) -> Report {
+    let matched = Match::of(candidate);
+    let mut report = Report::found(candidate, &matched);
+    let drivers: Vec<&'static dyn Driver> = match &matched.verdict {
+        Verdict::Exact(driver) => vec![*driver],
+        Verdict::Possible(drivers) => drivers.clone(),
+        Verdict::Foreign => return report,
+    };
+    let is_exact = matches!(matched.verdict, Verdict::Exact(_));
+    let allowed = allowed(&matched, settings);
+    if dry_run {
+        let wanted: Vec<_> = drivers
+            .iter()
+            .map(|driver| opened_by(candidate, *driver))
+            .collect();
+        report.would_send = dry_run::first_words(&wanted).await;
+    }
+    if allowed.is_empty() {
+        report.leave_alone(candidate);
+        return report;
+    }
+    if candidate.access != Access::Permitted {
+        report.not_permitted(candidate, is_exact);
+        return report;
+    }
+    if dry_run {
+        report.state = State::WouldBeOpened;
+        return report;
+    }
+    for driver in allowed {
+        let answer = ask(&opened_by(candidate, driver)).await;
+        let is_last = !matches!(
+            answer,
+            Err(EncoderError::Silent { .. }
+                | EncoderError::WrongDevice { .. }
+                | EncoderError::Garbled { .. })
+        );
+        if let Ok(identity) = &answer {
+            report.recognise(driver.name(), candidate, identity);
+        }
+        if is_exact || is_last {
+            report.take_answer(&answer);
+            return report;
+        }
+        report.no_answer(driver.name(), &answer);
+    }
+    report
+}
+
+impl Report {
+    /// Takes the name and key that the agent gives a device which answered.
+    fn recognise(&mut self, driver: &str, candidate: &Candidate, identity: &EncoderIdentity) {
+        let recognition = by_serial(candidate)
+            .or_else(|| by_own_number(driver, identity))
+            .unwrap_or_else(|| by_place(candidate));
+        self.key = Some(recognition.key.0);
+        self.name = Some(display_name(&platform::host_name(), identity, driver));
+        self.driver = Some(driver.to_owned());
     }
 }
 
 async fn ask(settings: &EncoderSettings) -> Result<EncoderIdentity, EncoderError> {
     let cancel = CancellationToken::new();
     let opening = async {
-        let encoder = drivers::open(&Opener::system(), settings, Clock::start(), &cancel).await?;
+        let opener = Opener::system();
+        let encoder = drivers::open(&opener, settings, Clock::start(), &cancel).await?;
         let identity = encoder.identity();
         encoder.close().await;
         Ok(identity)
@@ -89,144 +198,7 @@ async fn ask(settings: &EncoderSettings) -> Result<EncoderIdentity, EncoderError
     }
 }
 
-/// What is told of one encoder.
-#[derive(Debug, Serialize)]
-struct Report<'a> {
-    name: &'a str,
-    key: &'a str,
-    driver: &'a str,
-    port: String,
-    state: &'static str,
-    model: Option<&'a str>,
-    serial: Option<&'a str>,
-    firmware: Option<&'a str>,
-    problem: Option<String>,
-}
-
-impl<'a> Report<'a> {
-    fn new(
-        settings: &'a EncoderSettings,
-        answer: &'a Result<EncoderIdentity, EncoderError>,
-    ) -> Self {
-        let identity = answer.as_ref().ok();
-        Self {
-            name: &settings.name,
-            key: &settings.key.0,
-            driver: &settings.driver,
-            port: settings.port.display().to_string(),
-            state: match answer {
-                Ok(_) => "ready",
-                Err(EncoderError::Port(PortError::Busy { .. })) => "in use",
-                Err(_) => "fault",
-            },
-            model: identity.and_then(|identity| identity.model.as_deref()),
-            serial: identity.and_then(|identity| identity.serial.as_deref()),
-            firmware: identity.and_then(|identity| identity.firmware.as_deref()),
-            problem: answer.as_ref().err().map(ToString::to_string),
-        }
-    }
-
-    fn lines(&self) -> Vec<String> {
-        let mut lines = vec![self.name.to_owned()];
-        let facts = [
-            ("state", Some(self.state)),
-            ("driver", Some(self.driver)),
-            ("port", Some(self.port.as_str())),
-            ("model", self.model),
-            ("serial", self.serial),
-            ("firmware", self.firmware),
-            ("problem", self.problem.as_deref()),
-        ];
-        for (fact, value) in facts {
-            lines.extend(value.map(|value| format!("  {fact:<9} {value}")));
-        }
-        lines
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::PathBuf;
-
-    use encoder_protocols::wire::{Abilities, EncoderKey, KeyScope};
-
-    use super::*;
-
-    #[test]
-    fn a_working_encoder_is_told_with_its_firmware() {
-        let answer = Ok(EncoderIdentity {
-            model: Some("PN532".to_owned()),
-            serial: None,
-            firmware: Some("1.6".to_owned()),
-            abilities: Abilities::default(),
-        });
-        assert_eq!(
-            Report::new(&settings("/dev/ttyUSB0"), &answer).lines(),
-            [
-                "Front Desk",
-                "  state     ready",
-                "  driver    pn532",
-                "  port      /dev/ttyUSB0",
-                "  model     PN532",
-                "  firmware  1.6",
-            ]
-        );
-    }
-
-    #[test]
-    fn a_missing_port_is_told_with_what_to_do() {
-        let settings = settings("/dev/no-such-port");
-        let runtime = super::super::runtime().unwrap();
-        let answer = runtime.block_on(ask(&settings));
-        let report = Report::new(&settings, &answer);
-        assert_eq!(report.state, "fault");
-        assert_eq!(
-            report.problem.as_deref(),
-            Some(
-                "there is no port /dev/no-such-port: plug the encoder in, or correct `port` in the configuration"
-            )
-        );
-        assert_eq!(
-            serde_json::to_value(&report).unwrap()["model"],
-            serde_json::Value::Null
-        );
-    }
-
-    #[cfg(unix)]
-    #[tokio::test]
-    async fn an_encoder_that_works_is_ready_and_one_that_is_held_in_use() {
-        use crate::emulation::{EmulationOptions, PtyEncoder};
-
-        let board = PtyEncoder::start(&EmulationOptions::default()).unwrap();
-        let port = board.path().unwrap().unwrap();
-        let settings = settings(&port.display().to_string());
-        let answer = ask(&settings).await;
-        assert_eq!(Report::new(&settings, &answer).state, "ready");
-        let cancel = CancellationToken::new();
-        let held = drivers::open(&Opener::system(), &settings, Clock::start(), &cancel).await;
-        let answer = ask(&settings).await;
-        let report = Report::new(&settings, &answer);
-        assert_eq!(report.state, "in use");
-        assert!(report.problem.is_some());
-        assert!(held.is_ok());
-    }
-
-    fn settings(port: &str) -> EncoderSettings {
-        EncoderSettings {
-            key: EncoderKey(format!("port:{port}")),
-            key_scope: KeyScope::Agent,
-            name: "Front Desk".to_owned(),
-            driver: "pn532".to_owned(),
-            port: PathBuf::from(port),
-            baud: None,
-            dtr: None,
-            rts: None,
-            named: true,
-            adopted: true,
-            lift_between_cards: true,
-            allow_irreversible: false,
-            poll_interval: Duration::from_millis(200),
-            simulated: false,
-        }
-    }
+fn same_node(left: &Path, right: &Path) -> bool {
+    let resolved = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    resolved(left) == resolved(right)
 }

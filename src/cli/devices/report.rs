@@ -1,0 +1,255 @@
+//! What is told of one device, with the command that mends it.
+
+use serde::Serialize;
+
+use crate::{
+    discovery::{Access, Candidate, Match, Verdict},
+    drivers::EncoderError,
+    encoder::{EncoderIdentity, EncoderSettings},
+    transport::{PortError, PortKind},
+};
+
+/// How a device is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub(super) enum State {
+    /// It answers.
+    #[serde(rename = "ready")]
+    Ready,
+    /// Another program has it.
+    #[serde(rename = "in use")]
+    InUse,
+    /// It should work and does not.
+    #[serde(rename = "fault")]
+    Fault,
+    /// This process may not open it.
+    #[serde(rename = "not permitted")]
+    NotPermitted,
+    /// It may be an encoder, but must not be asked.
+    #[serde(rename = "left alone")]
+    LeftAlone,
+    /// It was asked, and is none.
+    #[serde(rename = "no answer")]
+    NoAnswer,
+    /// It is none.
+    #[serde(rename = "no encoder")]
+    NoEncoder,
+    /// It would be opened, were this no dry run.
+    #[serde(rename = "would be opened")]
+    WouldBeOpened,
+}
+
+impl State {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::InUse => "in use",
+            Self::Fault => "fault",
+            Self::NotPermitted => "not permitted",
+            Self::LeftAlone => "left alone",
+            Self::NoAnswer => "no answer",
+            Self::NoEncoder => "no encoder",
+            Self::WouldBeOpened => "would be opened",
+        }
+    }
+}
+
+/// What is told of one device.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    pub(super) name: Option<String>,
+    pub(super) key: Option<String>,
+    pub(super) driver: Option<String>,
+    pub(super) port: String,
+    pub(super) state: State,
+    /// Whether the configuration lists it.
+    pub(super) configured: bool,
+    pub(super) usb: Option<String>,
+    pub(super) usb_serial: Option<String>,
+    pub(super) maker: Option<String>,
+    pub(super) product: Option<String>,
+    pub(super) socket: Option<String>,
+    pub(super) why: Option<String>,
+    pub(super) model: Option<String>,
+    pub(super) serial: Option<String>,
+    pub(super) firmware: Option<String>,
+    pub(super) held_by: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) would_send: Vec<String>,
+    pub(super) problem: Option<String>,
+    pub(super) fix: Option<String>,
+}
+
+impl Report {
+    fn new(port: &std::path::Path, candidate: Option<&Candidate>) -> Self {
+        let usb = candidate.and_then(|candidate| candidate.usb.as_ref());
+        Self {
+            name: None,
+            key: None,
+            driver: None,
+            port: port.display().to_string(),
+            state: State::NoEncoder,
+            configured: false,
+            usb: usb.map(|usb| usb.id.to_string()),
+            usb_serial: usb.and_then(|usb| usb.serial.clone()),
+            maker: usb.and_then(|usb| usb.manufacturer.clone()),
+            product: usb.and_then(|usb| usb.product.clone()),
+            socket: candidate.and_then(|candidate| candidate.socket.clone()),
+            why: None,
+            model: None,
+            serial: None,
+            firmware: None,
+            held_by: None,
+            would_send: Vec::new(),
+            problem: None,
+            fix: None,
+        }
+    }
+
+    /// An encoder that the configuration lists.
+    pub(super) fn configured(settings: &EncoderSettings, candidate: Option<&Candidate>) -> Self {
+        Self {
+            name: Some(settings.name.clone()),
+            key: Some(settings.key.0.clone()),
+            driver: Some(settings.driver.clone()),
+            configured: true,
+            why: Some("its port is configured".to_owned()),
+            ..Self::new(&settings.port, candidate)
+        }
+    }
+
+    /// A device that is attached, and what is known of it without opening it.
+    pub(super) fn found(candidate: &Candidate, matched: &Match) -> Self {
+        let drivers = match &matched.verdict {
+            Verdict::Exact(driver) => Some(driver.name().to_owned()),
+            Verdict::Possible(drivers) => {
+                let names: Vec<_> = drivers.iter().map(|driver| driver.name()).collect();
+                Some(format!("{}?", names.join(" or ")))
+            }
+            Verdict::Foreign => None,
+        };
+        Self {
+            driver: drivers,
+            why: Some(matched.why.clone()),
+            ..Self::new(&candidate.port, Some(candidate))
+        }
+    }
+
+    /// The agent does not ask it, and how that is changed.
+    pub(super) fn leave_alone(&mut self, candidate: &Candidate) {
+        self.state = State::LeftAlone;
+        self.fix = Some(format!(
+            "list it as an [[encoder]] with port = \"{}\", or set probe = true under [discovery]",
+            candidate.port.display()
+        ));
+    }
+
+    /// This process may not open it.
+    pub(super) fn not_permitted(&mut self, candidate: &Candidate, is_exact: bool) {
+        self.state = State::NotPermitted;
+        let Access::NotPermitted { group } = &candidate.access else {
+            self.state = State::Fault;
+            self.problem = Some(format!("{} is not there yet", self.port));
+            return;
+        };
+        self.fix = Some(match group {
+            Some(group) => format!("sudo usermod -aG {group} \"$USER\", then log in again"),
+            None if candidate.kind == PortKind::Hid => {
+                "sudo cp systemd/60-encoder-agent.rules /etc/udev/rules.d/ && sudo udevadm control --reload && \
+                 sudo udevadm trigger"
+                    .to_owned()
+            }
+            None => format!("sudo chgrp dialout {0} && sudo chmod g+rw {0}", self.port),
+        });
+        if is_exact {
+            self.problem = Some(format!("no permission to open {}", self.port));
+        }
+    }
+
+    /// It was asked in a driver's way, and is nothing of the kind.
+    pub(super) fn no_answer(
+        &mut self,
+        driver: &str,
+        answer: &Result<EncoderIdentity, EncoderError>,
+    ) {
+        self.state = State::NoAnswer;
+        if let Err(error) = answer {
+            let why = self.why.take().unwrap_or_default();
+            self.why = Some(format!("{why}; {driver}: {error}"));
+        }
+    }
+
+    /// It was opened, and this came of it.
+    pub(super) fn take_answer(&mut self, answer: &Result<EncoderIdentity, EncoderError>) {
+        let error = match answer {
+            Ok(identity) => {
+                self.state = State::Ready;
+                self.model.clone_from(&identity.model);
+                self.serial.clone_from(&identity.serial);
+                self.firmware.clone_from(&identity.firmware);
+                return;
+            }
+            Err(error) => error,
+        };
+        self.problem = Some(error.to_string());
+        self.state = State::Fault;
+        if let EncoderError::Port(PortError::Busy { holder, .. }) = error {
+            self.state = State::InUse;
+            self.held_by.clone_from(holder);
+            self.fix = Some(release(holder.as_deref()));
+        }
+        if let EncoderError::Port(PortError::NotPermitted { group, .. }) = error {
+            self.state = State::NotPermitted;
+            let group = group.as_deref().unwrap_or("dialout");
+            self.fix = Some(format!(
+                "sudo usermod -aG {group} \"$USER\", then log in again"
+            ));
+        }
+    }
+
+    pub(super) fn lines(&self) -> Vec<String> {
+        let title = self.name.as_ref().unwrap_or(&self.port);
+        let mut lines = vec![title.clone()];
+        let facts = [
+            ("state", Some(self.state.as_str())),
+            ("driver", self.driver.as_deref()),
+            ("port", self.name.as_ref().map(|_| self.port.as_str())),
+            ("key", self.key.as_deref()),
+            ("usb", self.usb.as_deref()),
+            ("usb serial", self.usb_serial.as_deref()),
+            ("maker", self.maker.as_deref()),
+            ("product", self.product.as_deref()),
+            ("socket", self.socket.as_deref()),
+            ("why", self.why.as_deref()),
+            ("model", self.model.as_deref()),
+            ("serial", self.serial.as_deref()),
+            ("firmware", self.firmware.as_deref()),
+            ("held by", self.held_by.as_deref()),
+            ("problem", self.problem.as_deref()),
+            ("fix", self.fix.as_deref()),
+        ];
+        for (fact, value) in facts {
+            lines.extend(value.map(|value| format!("  {fact:<10} {value}")));
+        }
+        let sent = self.would_send.iter();
+        lines.extend(sent.map(|words| format!("  {:<10} {words}", "would send")));
+        lines
+    }
+}
+
+/// What makes another program let go of a port.
+fn release(holder: Option<&str>) -> String {
+    match holder {
+        Some(holder) if holder.starts_with("ModemManager") => {
+            "sudo systemctl disable --now ModemManager".to_owned()
+        }
+        Some(holder) if holder.starts_with("brltty") => {
+            "sudo systemctl mask --now brltty-udev.service brltty.service".to_owned()
+        }
+        Some(holder) if holder.starts_with("encoder-agent") => {
+            "nothing: the agent runs and has it; sudo systemctl stop encoder-agent to try it here"
+                .to_owned()
+        }
+        Some(holder) => format!("stop {holder}"),
+        None => "sudo fuser -v on the port names the program that has it".to_owned(),
+    }
+}
