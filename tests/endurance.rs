@@ -15,7 +15,10 @@ mod desk;
 
 use std::{fs, path::Path};
 
-use desk::setting::{CARD, INSTANT, Setting};
+use desk::{
+    setting::{CARD, INSTANT, Setting},
+    tree::Tree,
+};
 use encoder_protocols::wire::{Bye, ByeReason, EncoderState, Outcome, ServiceMessage};
 
 /// How many cycles `cargo test` makes.
@@ -110,6 +113,35 @@ async fn reconnects_leave_memory_threads_files_and_journal_as_they_were() {
         }
     }
     assert_flat(begin, Taken::by(&setting));
+    setting.stop().await;
+}
+
+#[tokio::test]
+async fn pluggings_leave_memory_threads_files_and_journal_as_they_were() {
+    let tree = Tree::new();
+    let mut setting = Setting::found(INSTANT, &tree).await;
+    let mut begin = Taken::by(&setting);
+    print("pluggings", 0, begin);
+    for done in 1..=WARM_UP + cycles() {
+        let (old, new) = if done % 2 == 1 {
+            ("ttyUSB0", "ttyUSB1")
+        } else {
+            ("ttyUSB1", "ttyUSB0")
+        };
+        setting.unplug_adapter(&tree, old);
+        setting.lists_none().await;
+        setting.plug_adapter(&tree, new).await;
+        let taken = Taken::by(&setting);
+        if done == WARM_UP {
+            begin = taken;
+            print("pluggings, warm", 0, begin);
+        } else if done > WARM_UP && is_milestone(done - WARM_UP) {
+            print("pluggings", done - WARM_UP, taken);
+        }
+    }
+    assert_flat(begin, Taken::by(&setting));
+    setting.bench.place(CARD);
+    assert_eq!(setting.encode_all(7).await.outcome, Outcome::Success);
     setting.stop().await;
 }
 

@@ -10,6 +10,8 @@
 )]
 
 pub(crate) mod setting;
+#[cfg(target_os = "linux")]
+pub(crate) mod tree;
 
 use std::{
     fs,
@@ -61,16 +63,33 @@ pub(crate) struct Desk {
 impl Desk {
     /// A desk with one encoder called "Front Desk" on this port; `more` is added to its table.
     pub(crate) async fn new(port: &Path, more: &str) -> Self {
+        Self::with(&format!(
+            "[discovery]\nenabled = false\n\
+             [[encoder]]\nname = \"Front Desk\"\ndriver = \"pn532\"\nport = \"{}\"\n{more}\n",
+            port.display()
+        ))
+        .await
+    }
+
+    /// A desk whose encoders are found among the devices of this tree, where every one may be asked.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn finding(tree: &tree::Tree, more: &str) -> Self {
+        Self::with(&format!(
+            "[discovery]\nprobe = true\nsys = \"{}\"\ndev = \"{}\"\n{more}\n",
+            tree.sys().display(),
+            tree.dev().display()
+        ))
+        .await
+    }
+
+    async fn with(more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let settings = format!(
             "state_dir = \"state\"\n\
              [coordinator]\nurl = \"ws://{address}\"\ntoken = \"agent-token\"\n\
-             [discovery]\nenabled = false\n\
-             [log]\nlevel = \"debug\"\n\
-             [[encoder]]\nname = \"Front Desk\"\ndriver = \"pn532\"\nport = \"{}\"\n{more}\n",
-            port.display()
+             [log]\nlevel = \"debug\"\n{more}",
         );
         fs::write(directory.path().join("agent.toml"), settings).unwrap();
         Self {

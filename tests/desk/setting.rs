@@ -16,7 +16,18 @@ use encoder_protocols::{
 };
 use uuid::Uuid;
 
+#[cfg(target_os = "linux")]
+use super::tree::{Tree, UsbStick};
 use super::{AgentProcess, Desk, Line, soon};
+
+/// The adapter that the encoder of [`Setting::found`] is behind.
+#[cfg(target_os = "linux")]
+pub(crate) const ADAPTER: UsbStick = UsbStick {
+    id: "0403:6001",
+    socket: "1-1",
+    serial: Some("A9XK01"),
+    manufacturer: Some("FTDI"),
+};
 
 pub(crate) const CARD: &str = "04a1b2c3";
 pub(crate) const OTHER_CARD: &str = "11223344";
@@ -114,6 +125,80 @@ impl Setting {
         setting
     }
 
+    /// A desk whose encoder is found: behind a USB adapter that is plugged into a device tree.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn found(pace: Pace, tree: &Tree) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let bench = Bench::new(directory.path(), pace);
+        let desk = Desk::finding(tree, "").await;
+        let agent = desk.run();
+        let (line, _) = desk.welcomed(0).await;
+        let mut setting = Self {
+            _ports: directory,
+            bench,
+            desk,
+            agent,
+            line,
+            key: EncoderKey("usb:0403:6001:A9XK01".to_owned()),
+        };
+        setting.plug_adapter(tree, "ttyUSB0").await;
+        setting
+    }
+
+    /// Plugs the adapter with the encoder in, under this name, and waits until the encoder is ready.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn plug_adapter(&mut self, tree: &Tree, name: &str) {
+        self.bench.0.plug().unwrap();
+        let terminal = self.bench.0.path().unwrap().unwrap();
+        tree.plug_serial(name, ADAPTER, &terminal);
+        let key = self.key.clone();
+        self.line
+            .hear_some(|message| {
+                let AgentMessage::Inventory { encoders, .. } = message else {
+                    return None;
+                };
+                let mut encoders = encoders.iter();
+                let ready = encoders
+                    .any(|encoder| encoder.key == key && encoder.state == EncoderState::Ready);
+                ready.then_some(())
+            })
+            .await;
+    }
+
+    /// Pulls the adapter out; the inventory need not say so yet.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn unplug_adapter(&self, tree: &Tree, name: &str) {
+        self.bench.0.unplug().unwrap();
+        tree.unplug("tty", name, ADAPTER);
+    }
+
+    /// Waits until the inventory says that the encoder does not work, or lists it no more.
+    pub(crate) async fn is_gone(&mut self) {
+        self.line
+            .hear_some(|message| {
+                let AgentMessage::Inventory { encoders, .. } = message else {
+                    return None;
+                };
+                let mut encoders = encoders.iter();
+                encoders
+                    .all(|encoder| encoder.state == EncoderState::Fault)
+                    .then_some(())
+            })
+            .await;
+    }
+
+    /// Waits until the inventory lists no encoder.
+    pub(crate) async fn lists_none(&mut self) {
+        self.line
+            .hear_some(|message| {
+                let AgentMessage::Inventory { encoders, .. } = message else {
+                    return None;
+                };
+                encoders.is_empty().then_some(())
+            })
+            .await;
+    }
+
     /// The port that the agent has open.
     pub(crate) fn port(&self) -> PathBuf {
         self.bench.0.path().unwrap().unwrap()
@@ -131,17 +216,9 @@ impl Setting {
     }
 
     pub(crate) fn job(&self, kind: JobKind, card_wait: Duration) -> Job {
-        let now = "2026-11-21T12:00:00Z".parse().unwrap();
         Job {
-            job_id: JobId(Uuid::now_v7()),
-            encoder_key: self.key.clone(),
-            kind,
-            credential_id: (kind == JobKind::Encode).then(Uuid::new_v4),
-            created_at: now,
-            deadline: now + jiff::SignedDuration::from_secs(60),
-            server_time: now,
             card_wait_ms: u64::try_from(card_wait.as_millis()).unwrap(),
-            content: None,
+            ..job_on(&self.key, kind)
         }
     }
 
@@ -237,6 +314,22 @@ impl Setting {
             "{}",
             self.agent.log()
         );
+    }
+}
+
+/// A job with 60 s to its deadline and 20 s to wait for a card.
+pub(crate) fn job_on(key: &EncoderKey, kind: JobKind) -> Job {
+    let now = "2026-11-21T12:00:00Z".parse().unwrap();
+    Job {
+        job_id: JobId(Uuid::now_v7()),
+        encoder_key: key.clone(),
+        kind,
+        credential_id: (kind == JobKind::Encode).then(Uuid::new_v4),
+        created_at: now,
+        deadline: now + jiff::SignedDuration::from_secs(60),
+        server_time: now,
+        card_wait_ms: 20_000,
+        content: None,
     }
 }
 
