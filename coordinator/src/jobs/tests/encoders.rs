@@ -28,6 +28,52 @@ fn an_encoder_with_a_chip_id_moves_with_its_jobs_left_behind() {
 }
 
 #[test]
+fn an_encoder_that_waits_to_be_adopted_is_stored_so() {
+    let mut world = World::new();
+    let session = world.session(ONE);
+    let (waiting, taken) = (
+        EncoderId(Uuid::from_u128(0xe7)),
+        EncoderId(Uuid::from_u128(0xe8)),
+    );
+    let mut ids = [waiting, taken].into_iter();
+    let listed = [
+        EncoderDescription {
+            adopted: false,
+            ..description("new", KeyScope::System)
+        },
+        description("old", KeyScope::System),
+    ];
+    world
+        .book
+        .inventory(world.now, ONE, session, &listed, || ids.next().unwrap())
+        .unwrap();
+    let adopted = |id| world.book.encoder(id).unwrap().adopted;
+    assert_eq!([adopted(waiting), adopted(taken)], [false, true]);
+}
+
+#[test]
+fn a_name_given_on_the_pc_goes_before_one_given_here() {
+    let mut world = World::new();
+    let session = world.session(ONE);
+    let id = EncoderId(Uuid::from_u128(0xe6));
+    for (named, expected) in [(false, "Renamed"), (true, "From the PC")] {
+        let listed = EncoderDescription {
+            name: "From the PC".into(),
+            named,
+            ..description("chip", KeyScope::System)
+        };
+        world
+            .book
+            .inventory(world.now, ONE, session, &[listed], || id)
+            .unwrap();
+        world
+            .book
+            .set_encoder(id, |record| record.display_name = Some("Renamed".into()));
+        assert_eq!(world.book.encoder(id).unwrap().name(), expected);
+    }
+}
+
+#[test]
 fn an_encoder_that_two_agents_list_takes_jobs_where_it_answers() {
     let mut world = World::new();
     let chip = |state| EncoderDescription {
