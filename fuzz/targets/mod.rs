@@ -11,6 +11,7 @@ mod images;
 mod input;
 mod journal;
 mod messages;
+mod msr605;
 mod pn532;
 mod said;
 mod service;
@@ -26,6 +27,7 @@ pub struct Target {
 /// All of them.
 pub const TARGETS: &[Target] = &[
     target("pn532", pn532::run),
+    target("msr605", msr605::run),
     target("cards", cards::run),
     target("driver", driver::run),
     target("messages", messages::run),
