@@ -2,6 +2,7 @@
 
 mod claim;
 mod error;
+mod msr605;
 mod pn532;
 
 pub use claim::{Claim, HidSign, Sign, UsbId};
@@ -24,7 +25,7 @@ use crate::{
 };
 
 /// Every device family that this agent drives.
-pub const DRIVERS: &[&dyn Driver] = &[&pn532::Pn532];
+pub const DRIVERS: &[&dyn Driver] = &[&pn532::Pn532, &msr605::Msr605];
 
 /// What a driver writes to a port to find out whether its device is there.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
