@@ -1,7 +1,7 @@
-//! Puts a card image from a JSON file on the card that lies on an encoder, without a coordinator:
+//! Puts a card image from a JSON file on the card that lies on an encoder, or is swiped through it twice, without a coordinator:
 //! `cargo run --example encode_image -- --port /dev/ttyUSB0 --image image.json`
 //!
-//! Prints the card's UID when every byte of the image was written and read back.
+//! Prints the card's number when every byte of the image was written and read back: its UID, or the number that the image assigns.
 
 use std::{
     error::Error,
@@ -20,7 +20,7 @@ use encoder_agent::{
     transport::Opener,
 };
 use encoder_protocols::{
-    card::{CardImage, Uid, WriteRules},
+    card::{CardDescription, CardImage, WriteRules},
     wire::{EncoderKey, KeyScope},
 };
 use tokio_util::sync::CancellationToken;
@@ -51,9 +51,9 @@ struct Args {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     match encode(&Args::parse()).await {
-        Ok(uid) => {
+        Ok(number) => {
             // A reader that has gone away is no error.
-            let _ = writeln!(stdout(), "{uid}");
+            let _ = writeln!(stdout(), "{number}");
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -63,7 +63,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn encode(args: &Args) -> Result<Uid, Box<dyn Error>> {
+async fn encode(args: &Args) -> Result<String, Box<dyn Error>> {
     let text = fs::read_to_string(&args.image)
         .map_err(|error| format!("cannot read {}: {error}", args.image.display()))?;
     let image: CardImage = serde_json::from_str(&text)
@@ -80,10 +80,10 @@ async fn work(
     encoder: &mut dyn Encoder,
     args: &Args,
     image: &CardImage,
-) -> Result<Uid, Box<dyn Error>> {
+) -> Result<String, Box<dyn Error>> {
     let cancel = CancellationToken::new();
     let wait = Duration::from_secs(args.wait);
-    let uid = tokio::time::timeout(wait, find(encoder, &cancel))
+    let card = tokio::time::timeout(wait, find(encoder, &cancel))
         .await
         .map_err(|_| {
             format!(
@@ -93,23 +93,23 @@ async fn work(
         })??;
     if !args.verify_only {
         let rules = WriteRules::default();
-        encoder.prepare(Some(uid), image, rules, &cancel).await?;
-        encoder.write(&mut || {}, &CancellationToken::new()).await?;
+        encoder.prepare(card.uid, image, rules, &cancel).await?;
+        encoder.write(&mut || {}, &cancel).await?;
     }
-    encoder.verify(Some(uid), image, &cancel).await?;
-    Ok(uid)
+    encoder.verify(card.uid, image, &cancel).await?;
+    let number = card.uid.map(|uid| uid.to_string());
+    let number = number.or_else(|| image.card_number().map(str::to_owned));
+    number.ok_or_else(|| format!("the {} has no number", card.technology).into())
 }
 
-/// The UID of the first card that lies there alone.
+/// The first card that lies there alone, or the one that is to be swiped.
 async fn find(
     encoder: &mut dyn Encoder,
     cancel: &CancellationToken,
-) -> Result<Uid, Box<dyn Error>> {
+) -> Result<CardDescription, Box<dyn Error>> {
     loop {
         if let Poll::Card(card) = encoder.poll(cancel).await? {
-            return card
-                .uid
-                .ok_or_else(|| format!("a {} has no uid", card.technology).into());
+            return Ok(card);
         }
         tokio::time::sleep(LOOK).await;
     }

@@ -1,6 +1,7 @@
 """The cases of peers.sh for magnetic stripes: msrx drives an emulated MSR605."""
 
 import functools
+import json
 import operator
 import pathlib
 import subprocess
@@ -139,6 +140,39 @@ def msrx_is_told_what_went_wrong(built, work):
         expect(complaint, "msrx: error: MSR605 erase error", "a worn card")
 
 
+def agent(built, emulator, image, *arguments):
+    """Lets the agent put an image on the card that is at hand, and read it back."""
+    command = [built / "examples" / "encode_image", "--driver", "msr605", "--port", emulator.port, "--image", image, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    expect((done.returncode, done.stdout.strip()), (0, "4711"), f"encode_image: {done.stderr}")
+
+
+def image_file(work, tracks):
+    """A card image of these tracks, which may be text or bits."""
+    kind = {"kind": "magstripe", "card_number": "4711", "coercivity": "high"}
+    named = [{"track": number, "bpi": 75 if number == 2 else 210, **track} for number, track in tracks.items()]
+    path = work / "image.json"
+    path.write_text(json.dumps({**kind, "tracks": named}))
+    return path
+
+
+def msrx_reads_what_the_agent_encoded(built, work):
+    characters = {number: {"iso": text[1:-1]} for number, text in enumerate(TRACKS, 1)}
+    # With one track as bits all are sent as bits, and the agent makes parity and check characters itself.
+    third = bits(with_check(TRACKS).split("|")[2], CODES[2])
+    for image in [image_file(work, characters), image_file(work, {**characters, 3: {"raw": third}})]:
+        with Emulator(built, work, "--card", "hico", device="msr605") as emulator:
+            agent(built, emulator, image)
+            expect(ended(msrx(emulator, "read")), with_check(TRACKS), "what msrx reads")
+
+
+def the_agent_reads_what_msrx_wrote(built, work):
+    image = image_file(work, {number: {"iso": text[1:-1]} for number, text in enumerate(TRACKS, 1)})
+    with Emulator(built, work, "--card", "hico", device="msr605") as emulator:
+        ended(msrx(emulator, "write", "-d", with_check(TRACKS)))
+        agent(built, emulator, image, "--verify-only")
+
+
 CASES = [
     msrx_writes_a_card,
     msrx_writes_the_manuals_example,
@@ -146,4 +180,6 @@ CASES = [
     msrx_erases_tracks,
     msrx_copies_a_card,
     msrx_is_told_what_went_wrong,
+    msrx_reads_what_the_agent_encoded,
+    the_agent_reads_what_msrx_wrote,
 ]
