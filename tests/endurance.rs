@@ -1,4 +1,4 @@
-//! A thousand reconnects and a thousand replugs: what the agent's process takes before and after.
+//! A thousand reconnects, a thousand replugs and a thousand encoders found and lost again: what the agent's process takes before and after.
 //!
 //! Run with few cycles as a test, and with as many as wanted by hand:
 //! `ENDURANCE_CYCLES=1000 cargo test --test endurance -- --nocapture`. No time is judged, only growth.

@@ -268,7 +268,7 @@ impl Running {
                 Access::Missing => {}
                 Access::NotPermitted { group } => {
                     self.trials
-                        .not_permitted(candidate, group.clone(), is_exact);
+                        .not_permitted(now, candidate, group.clone(), is_exact);
                 }
                 Access::Permitted => {
                     self.trials.begin(&candidate.instance, is_exact);

@@ -35,6 +35,10 @@ const PAUSES_POSSIBLE: [Duration; 4] = [
 /// The pause after an attempt that ended before a byte was sent.
 const PAUSE_UNOPENED: Duration = Duration::from_secs(2);
 
+/// How long a device may be closed to this process before it is told: its node belongs to root until udev has given it to
+/// its group.
+const UDEV_WITHIN: Duration = Duration::from_secs(2);
+
 /// A device that answered a driver.
 pub(super) struct Answered {
     pub(super) candidate: Candidate,
@@ -126,6 +130,8 @@ struct Trial {
     attempts: usize,
     /// When to try again, where nothing but time is waited for.
     next: Option<Moment>,
+    /// Since when it may not be opened.
+    closed_since: Option<Moment>,
     problem: Option<String>,
     conflict: Option<String>,
     /// What the log said last.
@@ -155,6 +161,7 @@ impl Trials {
         trial.is_exact = is_exact;
         trial.is_running = true;
         trial.next = None;
+        trial.closed_since = None;
     }
 
     /// Notes that nobody may be tried; said once in the log.
@@ -167,8 +174,10 @@ impl Trials {
         }
     }
 
+    /// Notes that a device may not be opened; told once it stays so.
     pub(super) fn not_permitted(
         &mut self,
+        now: Moment,
         candidate: &Candidate,
         group: Option<String>,
         is_exact: bool,
@@ -179,6 +188,11 @@ impl Trials {
         };
         let trial = self.of.entry(candidate.instance.clone()).or_default();
         trial.is_exact = is_exact;
+        let told_at = *trial.closed_since.get_or_insert(now) + UDEV_WITHIN;
+        if now < told_at {
+            trial.next = Some(told_at);
+            return;
+        }
         trial.next = None;
         trial.tell(error.to_string());
     }
@@ -254,5 +268,38 @@ impl Trial {
             self.logged = Some(problem.clone());
         }
         self.problem = Some(problem);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{discovery::Access, transport::PortKind};
+
+    #[test]
+    fn a_closed_device_is_told_only_when_udev_had_its_time() {
+        let group = Some("dialout".to_owned());
+        let candidate = Candidate {
+            port: "/dev/hidraw0".into(),
+            kind: PortKind::Hid,
+            usb: None,
+            reports: None,
+            socket: None,
+            instance: "1".to_owned(),
+            access: Access::NotPermitted {
+                group: group.clone(),
+            },
+        };
+        let mut trials = Trials::default();
+        let plugged = Moment::ORIGIN + Duration::from_secs(60);
+        for (after, told) in [(0, 0), (1, 0), (2, 1), (3, 1)] {
+            let now = plugged + Duration::from_secs(after);
+            trials.not_permitted(now, &candidate, group.clone(), true);
+            assert_eq!(trials.problems().len(), told, "after {after} s");
+        }
+        trials.begin("1", true);
+        let later = plugged + Duration::from_secs(9);
+        trials.not_permitted(later, &candidate, group, true);
+        assert_eq!(trials.next_due(), Some(later + UDEV_WITHIN));
     }
 }
