@@ -129,22 +129,6 @@ impl Jobs {
         self.refresh_inventory();
     }
 
-    /// The keys of all encoders that are known, by their [`EncoderId`]s.
-    pub fn encoder_keys(&self) -> Vec<EncoderKey> {
-        let encoders = self.encoders.iter();
-        encoders
-            .map(|encoder| encoder.settings.key.clone())
-            .collect()
-    }
-
-    /// Takes what is wrong with devices that are no encoders yet.
-    pub fn handle_device_problems(&mut self, problems: Vec<String>) {
-        if self.device_problems != problems {
-            self.device_problems = problems;
-            self.send_inventory();
-        }
-    }
-
     /// Takes the end of an [`Action::Persist`].
     pub fn handle_stored(&mut self, now: Now, result: Result<(), JournalError>) {
         let Some(Gate::Persist {

@@ -1,6 +1,6 @@
 //! Encoders that come and go while the agent runs.
 
-use encoder_protocols::wire::{ErrorCode, JobError, Touched};
+use encoder_protocols::wire::{EncoderKey, ErrorCode, JobError, Touched};
 
 use super::{
     action::Now,
@@ -14,6 +14,22 @@ use crate::{
 };
 
 impl Jobs {
+    /// The keys of all encoders that are known, by their [`EncoderId`]s.
+    pub fn encoder_keys(&self) -> Vec<EncoderKey> {
+        let encoders = self.encoders.iter();
+        encoders
+            .map(|encoder| encoder.settings.key.clone())
+            .collect()
+    }
+
+    /// Takes what is wrong with devices that are no encoders yet.
+    pub fn handle_device_problems(&mut self, problems: Vec<String>) {
+        if self.device_problems != problems {
+            self.device_problems = problems;
+            self.send_inventory();
+        }
+    }
+
     /// An encoder was found. One that was known before takes its place again, with its queue; nothing of what was known of
     /// its field counts but the cards that must leave it.
     pub(super) fn attach(&mut self, now: Now, id: EncoderId, settings: EncoderSettings) {

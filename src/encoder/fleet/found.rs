@@ -1,26 +1,62 @@
-//! How a device that answered is driven: its key, its name, and what is wrong with both.
+//! Devices that answered: how they are recognised and called, and how they join the fleet.
 
 use encoder_protocols::wire::EncoderKey;
 
-use super::{Running, trial::Answered};
+use tokio::sync::mpsc;
+
+use super::{CHANNEL_ROOM, Live, Running, trial::Answered};
 use crate::{
     discovery::{
         Adopt,
         identity::{Recognition, by_own_number, by_place, by_serial, display_name},
     },
-    encoder::{EncoderSettings, POLL_INTERVAL},
+    encoder::{Attachment, EncoderEvent, EncoderId, EncoderSettings, POLL_INTERVAL},
 };
 
 /// A device that joins the fleet.
-pub(super) struct Found {
-    pub(super) settings: EncoderSettings,
+struct Found {
+    settings: EncoderSettings,
     /// Why it is not recognised by its serial number although it has one.
-    pub(super) conflict: Option<String>,
+    conflict: Option<String>,
 }
 
 impl Running {
+    /// Takes a device that answered into the fleet.
+    pub(super) async fn join(&mut self, answered: Answered) {
+        let Found { settings, conflict } = self.recognise(&answered);
+        self.trials.conflict(&answered.candidate.instance, conflict);
+        let id = self.id_of(&settings.key);
+        if let Some(live) = self.live.get(&id) {
+            if live.stop.is_cancelled() {
+                self.waiting.push(answered);
+            } else {
+                let (port, key) = (answered.candidate.port.display(), &settings.key);
+                tracing::warn!(%port, %key, other = %live.port.display(), "two devices are recognised by the same");
+            }
+            return;
+        }
+        let (commands, commanded) = mpsc::channel(CHANNEL_ROOM);
+        let attachment = Attachment {
+            settings: settings.clone(),
+            commands,
+        };
+        let stop = self.leave.child_token();
+        self.live.insert(
+            id,
+            Live {
+                instance: answered.candidate.instance,
+                port: settings.port.clone(),
+                stop: stop.clone(),
+            },
+        );
+        tracing::info!(name = %settings.name, key = %settings.key, port = %settings.port.display(), "an encoder was found");
+        self.emit(id, EncoderEvent::Attached(Box::new(attachment)))
+            .await;
+        self.spawn(id, settings, Some(answered.encoder), commanded, stop);
+    }
+
     /// What a device that answered is recognised by, and how it is driven.
-    pub(super) fn recognise(&self, answered: &Answered) -> Found {
+    fn recognise(&self, answered: &Answered) -> Found {
         let Answered {
             candidate,
             driver,
@@ -51,6 +87,19 @@ impl Running {
             simulated: false,
         };
         Found { settings, conflict }
+    }
+
+    /// The place of a key; a new one where it was never seen.
+    fn id_of(&mut self, key: &EncoderKey) -> EncoderId {
+        let keys = &mut self.parts.keys;
+        let index = keys
+            .iter()
+            .position(|known| known == key)
+            .unwrap_or_else(|| {
+                keys.push(key.clone());
+                keys.len() - 1
+            });
+        EncoderId(index)
     }
 
     /// What is wrong with a number that another device bears too. Neither is taken for the one that bore it before; one

@@ -21,13 +21,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{
-    found::Found,
-    trial::{Answered, Trials, Tried},
-};
-use super::{
-    Attachment, EncoderCommand, EncoderEvent, EncoderId, EncoderSettings, Start, task::spawn,
-};
+use self::trial::{Answered, Trials, Tried};
+use super::{EncoderCommand, EncoderEvent, EncoderId, EncoderSettings, Start, task::spawn};
 use crate::{
     clock::Clock,
     discovery::{Access, Candidate, DiscoverySettings, Lister, Match, Verdict, Watcher},
@@ -326,40 +321,6 @@ impl Running {
         self.tell_problems();
     }
 
-    /// Takes a device that answered into the fleet.
-    async fn join(&mut self, answered: Answered) {
-        let Found { settings, conflict } = self.recognise(&answered);
-        self.trials.conflict(&answered.candidate.instance, conflict);
-        let id = self.id_of(&settings.key);
-        if let Some(live) = self.live.get(&id) {
-            if live.stop.is_cancelled() {
-                self.waiting.push(answered);
-            } else {
-                let (port, key) = (answered.candidate.port.display(), &settings.key);
-                tracing::warn!(%port, %key, other = %live.port.display(), "two devices are recognised by the same");
-            }
-            return;
-        }
-        let (commands, commanded) = mpsc::channel(CHANNEL_ROOM);
-        let attachment = Attachment {
-            settings: settings.clone(),
-            commands,
-        };
-        let stop = self.leave.child_token();
-        self.live.insert(
-            id,
-            Live {
-                instance: answered.candidate.instance,
-                port: settings.port.clone(),
-                stop: stop.clone(),
-            },
-        );
-        tracing::info!(name = %settings.name, key = %settings.key, port = %settings.port.display(), "an encoder was found");
-        self.emit(id, EncoderEvent::Attached(Box::new(attachment)))
-            .await;
-        self.spawn(id, settings, Some(answered.encoder), commanded, stop);
-    }
-
     fn spawn(
         &mut self,
         id: EncoderId,
@@ -380,19 +341,6 @@ impl Running {
             shutdown,
         });
         self.tasks.push(Box::pin(async move { (id, task.await) }));
-    }
-
-    /// The place of a key; a new one where it was never seen.
-    fn id_of(&mut self, key: &EncoderKey) -> EncoderId {
-        let keys = &mut self.parts.keys;
-        let index = keys
-            .iter()
-            .position(|known| known == key)
-            .unwrap_or_else(|| {
-                keys.push(key.clone());
-                keys.len() - 1
-            });
-        EncoderId(index)
     }
 
     fn tell_problems(&self) {
