@@ -3,7 +3,7 @@
 use encoder_coordinator::jobs::AgentId;
 
 use super::{
-    common::{MILLISECOND, SECOND},
+    common::{LONGEST_OUTAGE, MILLISECOND, SECOND},
     desk::Input,
     disks::forget_all,
     network::{Frame, Side, Way},
@@ -23,7 +23,7 @@ impl World {
         let pc = self.common.dice.index(self.pcs.len());
         let encoder = self.common.dice.index(3);
         let weather = self.common.weather.clone();
-        match self.common.dice.below(20) {
+        match self.common.dice.below(22) {
             0 if weather.kills => self.kill_agent(pc, false),
             1 if weather.kills => self.kill_agent(pc, true),
             2 if weather.kills => self.stop_agent(pc),
@@ -43,6 +43,8 @@ impl World {
             16 | 17 if weather.restores => self.copy_or_restore(),
             18 if weather.operator => self.release(),
             19 if weather.operator && self.common.dice.chance(150) => self.retire(),
+            20 if weather.outages => self.stay_away(pc),
+            21 if weather.breaks => self.break_encoder(encoder),
             _ => {}
         }
     }
@@ -104,13 +106,43 @@ impl World {
                     .encoders
                     .get(encoder)
                     .is_some_and(|at| at.pc == Some(index));
-                if is_here {
+                if is_here && self.broken != Some(encoder) {
                     table.unplug(encoder);
                     table.plug(encoder, index);
                 }
             }
         }
         self.wake(index);
+    }
+
+    /// The PC loses its power, and gets it back when every attempt of that time has long ended.
+    pub(super) fn stay_away(&mut self, index: usize) {
+        self.kill_agent(index, true);
+        let longest = LONGEST_OUTAGE;
+        let back = self.common.now + self.common.dice.between(longest / 2, longest);
+        let away = |pc: &&mut Pc| pc.process.is_none() && !pc.gone;
+        if let Some(pc) = self.pcs.get_mut(index).filter(away) {
+            self.common.count("long outage");
+            pc.starts_at = pc.starts_at.map(|at| at.max(back));
+        }
+    }
+
+    /// The encoder is never plugged in again. The one that moves stays whole.
+    pub(super) fn break_encoder(&mut self, encoder: usize) {
+        if encoder == MOBILE || self.broken.is_some() {
+            return;
+        }
+        let found = lock(&self.common.table).encoders.get(encoder).copied();
+        let Some(pc) = found.and_then(|at| at.pc) else {
+            return;
+        };
+        self.common
+            .note(|| format!("chaos: encoder {encoder} breaks"));
+        self.common.count("encoder broken");
+        self.lift_all(encoder);
+        lock(&self.common.table).unplug(encoder);
+        self.broken = Some(encoder);
+        self.wake(pc);
     }
 
     pub(super) fn stop_agent(&mut self, index: usize) {
@@ -149,7 +181,7 @@ impl World {
             let Some(connection) = self.connections.get_mut(&id) else {
                 continue;
             };
-            connection.drop_frames();
+            connection.cut();
             let (up, down) = (self.common.dice.chance(800), self.common.dice.chance(800));
             if up {
                 self.send(id, Way::ToCoordinator, Frame::End);
@@ -202,6 +234,9 @@ impl World {
     }
 
     pub(super) fn plug(&mut self, encoder: usize, pc: usize) {
+        if self.broken == Some(encoder) {
+            return;
+        }
         let mut table = lock(&self.common.table);
         if table
             .encoders
@@ -278,6 +313,11 @@ impl World {
         let now = self.coordinator.utc(&self.common);
         self.coordinator.store.go_back(&mut self.common, copy);
         self.coordinator.store.note_restored(now);
+        // What took the store with it may have taken a desk too.
+        if self.common.dice.chance(300) {
+            let pc = self.common.dice.index(2);
+            self.stay_away(pc);
+        }
     }
 
     /// An agent never comes back: its PC is out of service, now or soon.
@@ -371,6 +411,9 @@ impl World {
         let alive = self.pcs.iter().position(|pc| !pc.gone).unwrap_or(0);
         let mut table = lock(&self.common.table);
         for (encoder, home) in [(MOBILE, alive), (1, 0), (2, 1)] {
+            if self.broken == Some(encoder) {
+                continue;
+            }
             let at = table.encoders.get(encoder).and_then(|at| at.pc);
             let is_alive = at.is_some_and(|pc| self.pcs.get(pc).is_some_and(|pc| !pc.gone));
             if at.is_none() || !is_alive {

@@ -20,6 +20,9 @@ pub(super) const SECOND: Micros = 1_000_000;
 /// When every run begins, in seconds since 1970.
 const DAWN: i64 = 1_795_000_000;
 
+/// The longest time for which a PC stays away: more than an attempt of a bound job may last.
+pub(super) const LONGEST_OUTAGE: Micros = 300 * SECOND;
+
 /// A fault that is aimed at a moment in which it may hurt most.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Aim {
@@ -71,6 +74,10 @@ pub(super) struct Weather {
     pub(super) moves: bool,
     pub(super) deletes: bool,
     pub(super) operator: bool,
+    /// PCs stay away for longer than any attempt lasts.
+    pub(super) outages: bool,
+    /// An encoder breaks for good.
+    pub(super) breaks: bool,
     /// How often a look misses a card that lies there.
     pub(super) blinks: u64,
     /// How often an exchange with a card is disturbed.
@@ -109,6 +116,12 @@ impl Weather {
         let pace = often(&[1500, 3000, 6000]) * MILLISECOND;
         let storm = often(&[20, 40, 60, 120]) * SECOND;
         let mut some = |per_mille| dice.chance(per_mille);
+        let outages = some(20);
+        let storm = if outages {
+            storm + LONGEST_OUTAGE
+        } else {
+            storm
+        };
         Self {
             aim,
             aim_at_writes,
@@ -128,6 +141,8 @@ impl Weather {
             moves: some(400),
             deletes: some(400),
             operator: some(250),
+            outages,
+            breaks: some(60),
             blinks,
             noise,
             exchange,

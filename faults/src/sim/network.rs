@@ -59,6 +59,8 @@ pub(super) struct Connection {
     pub(super) next_ping: Micros,
     /// Everything that is sent vanishes, and nobody is told.
     pub(super) half_open: bool,
+    /// Frames were lost: as on a stream none of the later ones arrives either, only the connection's end.
+    is_cut: bool,
     /// What is sent arrives only then.
     pub(super) stalled_until: Micros,
     lines: [Line; 2],
@@ -74,6 +76,7 @@ impl Connection {
             heard_until: now + HELLO_TIME,
             next_ping: now + HEARTBEAT,
             half_open: false,
+            is_cut: false,
             stalled_until: 0,
             lines: Default::default(),
         }
@@ -85,7 +88,7 @@ impl Connection {
 
     /// Sends a frame; returns when it arrives, unless it never does.
     pub(super) fn send(&mut self, common: &mut Common, way: Way, frame: Frame) -> Option<Micros> {
-        if self.half_open {
+        if self.half_open || (self.is_cut && !matches!(frame, Frame::End)) {
             common.count("message swallowed by a half-open link");
             return None;
         }
@@ -116,8 +119,9 @@ impl Connection {
         line.frames.pop_front_if(|_| due).map(|(_, frame)| frame)
     }
 
-    /// Everything on its way is lost.
-    pub(super) fn drop_frames(&mut self) {
+    /// Everything on its way is lost, and so is what follows.
+    pub(super) fn cut(&mut self) {
+        self.is_cut = true;
         for line in &mut self.lines {
             line.frames.clear();
         }

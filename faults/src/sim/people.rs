@@ -48,15 +48,29 @@ impl World {
         self.common.dice.pick(&fitting)
     }
 
+    /// One that is on a card and of which the store does not know: the guest stands there and asks once more.
+    fn some_forgotten_credential(&mut self) -> Option<CredentialId> {
+        let rows = self.coordinator.store.credentials.iter();
+        let forgotten: Vec<CredentialId> = rows
+            .filter(|(id, row)| {
+                row.deleted_at.is_none()
+                    && row.issued.is_none()
+                    && !self.common.ledger.complete_on(id.0).is_empty()
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        self.common.dice.pick(&forgotten)
+    }
+
     fn ask_for_a_key(&mut self) {
         let Some((hardware, encoder)) = self.some_encoder() else {
             return;
         };
         let waiting = |row: &CredentialRow| row.issue_state() != IssueState::Issued;
-        let credential = if self.common.dice.chance(300) {
-            None
-        } else {
-            self.some_credential(waiting)
+        let credential = match self.common.dice.below(10) {
+            0..=2 => None,
+            3 | 4 => self.some_forgotten_credential(),
+            _ => self.some_credential(waiting),
         };
         let credential = credential.unwrap_or_else(|| self.new_credential());
         self.ask(encoder, Some(credential));

@@ -84,6 +84,8 @@ pub(super) struct World {
     pub(super) rested: bool,
     /// An agent that was retired although its PC runs.
     pub(super) retired: Option<AgentId>,
+    /// An encoder that is never plugged in again.
+    pub(super) broken: Option<usize>,
 }
 
 impl World {
@@ -146,6 +148,7 @@ impl World {
             wakes: [0; 4],
             rested: false,
             retired: None,
+            broken: None,
         }
     }
 
