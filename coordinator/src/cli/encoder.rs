@@ -24,7 +24,7 @@ pub(super) struct EncoderArguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List all encoders, with the agent that each was seen at last
+    /// List all encoders: whether an agent lists each now, which, and since when it has been there or gone
     List(StoreArguments),
     /// Give an encoder a name, or take it back
     Rename(Rename),
@@ -86,14 +86,77 @@ async fn list(arguments: &StoreArguments) -> Result<(), CliError> {
 }
 
 fn row(encoder: &EncoderRecord) -> Row {
+    let newest = encoder.places.iter().max_by_key(|place| place.since);
     let listed = encoder.places.iter().filter(|place| place.listed);
-    let place = listed.max_by_key(|place| place.since);
+    let present = listed.max_by_key(|place| place.since);
+    let state = present.map_or("absent", |_| "present");
     vec![
         ("acs_encoder_id", json!(encoder.id)),
         ("acs_system_id", json!(encoder.system)),
         ("name", json!(encoder.name())),
         ("key", json!(encoder.key)),
         ("adopted", json!(encoder.adopted)),
-        ("agent_id", json!(place.map(|place| place.agent))),
+        ("state", json!(state)),
+        ("since", json!(present.or(newest).map(|place| place.since))),
+        ("agent_id", json!(present.map(|place| place.agent))),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use encoder_protocols::wire::{EncoderDescription, EncoderKey, KeyScope};
+    use jiff::{Timestamp, ToSpan as _};
+
+    use super::*;
+    use crate::jobs::{AgentId, Place, SystemId};
+
+    fn place(agent: AgentId, listed: bool, since: Timestamp) -> Place {
+        let description: EncoderDescription = serde_json::from_value(json!({
+            "key": "usb:0403:6001:A9XK01", "key_scope": "system", "name": "Front Desk", "driver": "pn532",
+            "state": "ready", "abilities": {"encode": true, "scan": true, "technologies": []}, "simulated": false,
+        }))
+        .unwrap();
+        Place {
+            agent,
+            listed,
+            since,
+            description,
+        }
+    }
+
+    fn told(places: Vec<Place>) -> serde_json::Value {
+        let record = EncoderRecord {
+            id: EncoderId(Uuid::now_v7()),
+            system: SystemId(Uuid::now_v7()),
+            key: EncoderKey("usb:0403:6001:A9XK01".to_owned()),
+            scope: KeyScope::System,
+            display_name: None,
+            adopted: true,
+            created_at: Timestamp::UNIX_EPOCH,
+            places,
+        };
+        row(&record)
+            .into_iter()
+            .filter(|(name, _)| ["state", "since", "agent_id"].contains(name))
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
+    }
+
+    #[test]
+    fn an_encoder_is_where_it_is_listed_and_gone_since_it_was_not() {
+        let (here, there) = (AgentId(Uuid::now_v7()), AgentId(Uuid::now_v7()));
+        let earlier = Timestamp::UNIX_EPOCH;
+        let later = earlier + 1.hour();
+        assert_eq!(
+            told(vec![place(here, true, earlier), place(there, false, later)]),
+            json!({"state": "present", "since": earlier, "agent_id": here}),
+        );
+        assert_eq!(
+            told(vec![
+                place(here, false, earlier),
+                place(there, false, later)
+            ]),
+            json!({"state": "absent", "since": later, "agent_id": null}),
+        );
+    }
 }
