@@ -40,7 +40,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// SIGTERM end the emulator and remove its link.
 #[derive(Debug, clap::Args)]
 #[command(after_help = format!(
-    "Commands while a pn532 runs:\n{}\n\nCommands while an msr605 runs:\n{}",
+    "Commands while a pn532 runs:\n{}\n\nCommands while an msr605 or msr605x runs:\n{}",
     emulation::HELP,
     emulation::msr605::HELP,
 ))]
@@ -77,6 +77,8 @@ enum Device {
     Pn532,
     /// MSR605 magnetic stripe encoder on its serial line
     Msr605,
+    /// MSR605X magnetic stripe encoder: its HID reports of 64 bytes, one behind the other
+    Msr605x,
 }
 
 /// The kind of a card for any of the encoders.
@@ -138,7 +140,8 @@ async fn serve(args: &Args, output: &Output) -> Result<(), Failure> {
         .transpose()?;
     let (encoder, card) = match args.encoder {
         Device::Pn532 => start_pn532(args)?,
-        Device::Msr605 => start_msr605(args)?,
+        Device::Msr605 => start_msr605(args, PtyMsr605::start)?,
+        Device::Msr605x => start_msr605(args, PtyMsr605::start_reporting)?,
     };
     let encoder = encoder.as_ref();
     let path = encoder.path()?.unwrap_or_default();
@@ -181,7 +184,10 @@ fn start_pn532(args: &Args) -> Result<Started, Failure> {
     Ok((Box::new(encoder), card))
 }
 
-fn start_msr605(args: &Args) -> Result<Started, Failure> {
+fn start_msr605(
+    args: &Args,
+    start: fn(Option<&Path>, msr605::emulator::Pace) -> Result<PtyMsr605, EmulationError>,
+) -> Result<Started, Failure> {
     let kind = match (args.card, args.uid) {
         (None, None) => StripeKind::HiCo,
         (Some(Card::Stripe(kind)), None) => kind,
@@ -195,7 +201,7 @@ fn start_msr605(args: &Args) -> Result<Started, Failure> {
         wire: args.pace,
         swipe: args.rf,
     };
-    let encoder = PtyMsr605::start(args.link.as_deref(), pace)?;
+    let encoder = start(args.link.as_deref(), pace)?;
     let card = if args.no_card {
         "none".to_owned()
     } else {

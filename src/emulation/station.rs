@@ -75,7 +75,7 @@ fn wake(mut thread: &UnixStream) {
 
 #[cfg(test)]
 mod tests {
-    use encoder_protocols::msr605::emulator::{Emulator, Pace};
+    use encoder_protocols::pn532::emulator::{Emulator, Pace};
 
     use super::{super::line::Line, *};
 

@@ -6,14 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use encoder_protocols::{
-    moment::Moment,
-    msr605::emulator::{Emulator, Fault, Habits, Pace, Stats, StripeCard, StripeKind, Swiped},
-};
+use encoder_protocols::msr605::emulator::{Fault, Habits, Stats, StripeCard, StripeKind, Swiped};
 
-use super::super::{
-    EmulationError,
-    line::{Device, Line, Wired},
+use super::{
+    super::{
+        EmulationError,
+        line::{Line, Wired},
+    },
+    unit::Unit,
 };
 
 /// What a card's tracks can hold, in words.
@@ -22,7 +22,7 @@ const CHARACTERS: &str =
 const HEX: &str = "bytes in hex, the track's first bit highest";
 
 pub(super) struct Bench {
-    line: Line<Emulator>,
+    line: Line<Unit>,
     habits: Habits,
     /// The cards that are not at hand.
     shelf: BTreeMap<String, StripeCard>,
@@ -55,45 +55,21 @@ impl fmt::Display for KnownStripe {
 }
 
 impl Wired for Bench {
-    type Device = Emulator;
+    type Device = Unit;
 
-    fn line(&mut self) -> &mut Line<Emulator> {
+    fn line(&mut self) -> &mut Line<Unit> {
         &mut self.line
     }
 }
 
-impl Device for Emulator {
-    const BAUD: u32 = 9_600;
-
-    fn handle_input(&mut self, now: Moment, input: &[u8]) {
-        self.handle_input(now, input);
-    }
-
-    fn handle_timeout(&mut self, now: Moment) {
-        self.handle_timeout(now);
-    }
-
-    fn poll_frames(&mut self, now: Moment) -> Option<(Moment, Vec<u8>)> {
-        self.poll_frames(now)
-    }
-
-    fn poll_timeout(&self) -> Option<Moment> {
-        self.poll_timeout()
-    }
-
-    fn set_line_baud(&mut self, baud: u32) {
-        self.set_line_baud(baud);
-    }
-
-    fn power_cycle(&mut self) {
-        self.power_cycle();
-    }
-}
-
 impl Bench {
-    pub(super) fn open(link: Option<&Path>, pace: Pace) -> Result<Self, EmulationError> {
+    pub(super) fn open(
+        unit: Unit,
+        link: Option<&Path>,
+        is_paced: bool,
+    ) -> Result<Self, EmulationError> {
         Ok(Self {
-            line: Line::open(Emulator::new(pace), link, pace.wire)?,
+            line: Line::open(unit, link, is_paced)?,
             habits: Habits::default(),
             shelf: BTreeMap::new(),
             numbered: 0,
@@ -142,14 +118,14 @@ impl Bench {
     fn keep_at_hand(&mut self, name: &str, card: StripeCard) -> KnownStripe {
         let known = KnownStripe::of(name, &card);
         let now = self.line.now();
-        let before = self.line.device.place(now, name, card);
+        let before = self.line.device.encoder_mut().place(now, name, card);
         self.shelf.extend(before);
         known
     }
 
     pub(super) fn remove(&mut self) -> Option<KnownStripe> {
         let now = self.line.now();
-        let (name, card) = self.line.device.remove(now)?;
+        let (name, card) = self.line.device.encoder_mut().remove(now)?;
         let known = KnownStripe::of(&name, &card);
         self.shelf.insert(name, card);
         Some(known)
@@ -163,15 +139,15 @@ impl Bench {
         }
         let card = self.shelf.get_mut(name);
         let card = card.ok_or_else(|| EmulationError::UnknownCard(name.to_owned()))?;
-        Ok(self.line.device.swipe(now, card))
+        Ok(self.line.device.encoder_mut().swipe(now, card))
     }
 
     pub(super) fn waits(&self) -> bool {
-        self.line.device.waits()
+        self.line.device.encoder().waits()
     }
 
     pub(super) fn at_hand(&self) -> Option<KnownStripe> {
-        let at_hand = self.line.device.at_hand();
+        let at_hand = self.line.device.encoder().at_hand();
         at_hand.map(|(name, card)| KnownStripe::of(name, card))
     }
 
@@ -184,7 +160,7 @@ impl Bench {
 
     /// The card of this name; without one the card at hand.
     pub(super) fn card(&self, name: Option<&str>) -> Result<&StripeCard, EmulationError> {
-        let at_hand = self.line.device.at_hand();
+        let at_hand = self.line.device.encoder().at_hand();
         let Some(name) = name else {
             let card = at_hand.map(|(_, card)| card);
             return card.ok_or(EmulationError::WhichCard(0));
@@ -229,7 +205,7 @@ impl Bench {
         if !change(&mut changed) {
             return Err(EmulationError::Tracks { expected });
         }
-        match self.line.device.at_hand_mut() {
+        match self.line.device.encoder_mut().at_hand_mut() {
             Some((other, card)) if other == name => *card = changed,
             _ => drop(self.shelf.insert(name.to_owned(), changed)),
         }
@@ -237,7 +213,7 @@ impl Bench {
     }
 
     fn is_at_hand(&self, name: &str) -> bool {
-        let at_hand = self.line.device.at_hand();
+        let at_hand = self.line.device.encoder().at_hand();
         at_hand.is_some_and(|(other, _)| other == name)
     }
 
@@ -246,19 +222,19 @@ impl Bench {
     }
 
     pub(super) fn take_habits(&mut self) {
-        self.line.device.set_habits(self.habits);
+        self.line.device.encoder_mut().set_habits(self.habits);
     }
 
     pub(super) fn inject(&mut self, fault: Fault) {
-        self.line.device.inject(fault);
+        self.line.device.encoder_mut().inject(fault);
     }
 
     pub(super) fn clear_faults(&mut self) {
-        self.line.device.clear_faults();
+        self.line.device.encoder_mut().clear_faults();
     }
 
     pub(super) fn stats(&self) -> Stats {
-        self.line.device.stats()
+        self.line.device.encoder().stats()
     }
 
     pub(super) fn unplug(&mut self) {

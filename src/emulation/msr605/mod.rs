@@ -2,6 +2,7 @@
 
 mod bench;
 mod command;
+mod unit;
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,7 @@ use encoder_protocols::msr605::emulator::{Fault, Pace, Reading, Stats, StripeKin
 
 use super::{Emulated, EmulationError, station::Station};
 use bench::Bench;
+use unit::Unit;
 
 pub use bench::KnownStripe;
 pub use command::HELP;
@@ -25,7 +27,20 @@ impl PtyMsr605 {
     /// # Errors
     /// [`EmulationError`] when the system grants no pseudo terminal or thread, or the link cannot be made.
     pub fn start(link: Option<&Path>, pace: Pace) -> Result<Self, EmulationError> {
-        let station = Station::start(Bench::open(link, pace)?)?;
+        Self::put(Unit::bytes(pace), link, pace)
+    }
+
+    /// The same with an MSR605X: its HID reports, [`REPORT_BYTES`](encoder_protocols::msr605::report::REPORT_BYTES) each and without
+    /// report id, stand one behind the other on the pseudo terminal.
+    ///
+    /// # Errors
+    /// As [`PtyMsr605::start`].
+    pub fn start_reporting(link: Option<&Path>, pace: Pace) -> Result<Self, EmulationError> {
+        Self::put(Unit::reports(pace), link, pace)
+    }
+
+    fn put(unit: Unit, link: Option<&Path>, pace: Pace) -> Result<Self, EmulationError> {
+        let station = Station::start(Bench::open(unit, link, pace.wire)?)?;
         Ok(Self { station })
     }
 

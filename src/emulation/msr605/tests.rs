@@ -3,6 +3,8 @@ use std::{
     io::{Read, Write},
 };
 
+use encoder_protocols::msr605::report::{REPORT_BYTES, ReportDecoder, encode};
+
 use super::*;
 
 fn start() -> (PtyMsr605, File) {
@@ -34,6 +36,35 @@ fn a_card_at_hand_is_written_and_read_through_the_terminal() {
     let block = b"\x1Bs\x1B\x01%ROOM 101?\x1B\x02;12?\x1B\x03?\x1C\x1B0";
     assert_eq!(answer(&mut host), *block);
     assert_eq!(encoder.stats().unwrap().swipes, 2);
+}
+
+#[test]
+fn an_msr605x_speaks_in_reports() {
+    let encoder = PtyMsr605::start_reporting(None, Pace::INSTANT).unwrap();
+    let path = encoder.path().unwrap().unwrap();
+    let mut host = File::options().read(true).write(true).open(path).unwrap();
+    encoder.place_new(StripeKind::HiCo).unwrap();
+    // Reports come in pieces.
+    let sent = encode(WRITE).concat();
+    let (first, rest) = sent.split_at(30);
+    host.write_all(first).unwrap();
+    host.write_all(rest).unwrap();
+    let mut decoder = ReportDecoder::new();
+    let written = decoder.push(&answer::<REPORT_BYTES>(&mut host)).unwrap();
+    assert_eq!(written.unwrap().as_slice(), b"\x1B0");
+    host.write_all(&encode(b"\x1Br").concat()).unwrap();
+    let read = decoder.push(&answer::<REPORT_BYTES>(&mut host)).unwrap();
+    let block = b"\x1Bs\x1B\x01%ROOM 101?\x1B\x02;12?\x1B\x03?\x1C\x1B0";
+    assert_eq!(read.unwrap().as_slice(), block);
+    // What has begun is forgotten with the supply.
+    host.write_all(&encode(WRITE)[0][..20]).unwrap();
+    encoder.unplug().unwrap();
+    encoder.plug().unwrap();
+    let path = encoder.path().unwrap().unwrap();
+    let mut host = File::options().read(true).write(true).open(path).unwrap();
+    host.write_all(&encode(b"\x1Be")[0]).unwrap();
+    let alive = decoder.push(&answer::<REPORT_BYTES>(&mut host)).unwrap();
+    assert_eq!(alive.unwrap().as_slice(), b"\x1By");
 }
 
 #[test]

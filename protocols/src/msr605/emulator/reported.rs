@@ -27,6 +27,13 @@ impl ReportedEmulator {
         }
     }
 
+    /// Takes the supply away and gives it back, as [`Emulator::power_cycle`].
+    pub fn power_cycle(&mut self) {
+        self.device.power_cycle();
+        self.decoder.clear();
+        self.outgoing.clear();
+    }
+
     /// Takes a report that the host sent, without report id.
     ///
     /// # Errors
