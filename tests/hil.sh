@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# The release agent in a virtual machine, as the unit and the rules in systemd/ install it, with real kernel drivers and emulated
+# encoders that are plugged in and out; the coordinator runs on this machine: tests/hil.sh [--case NAME] [--list]
+# Needs cargo and a Debian machine as root; makes the virtual machine from Debian's packages and keeps it in a cache. Ends with
+# one line "passed N failed N".
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+command -v cargo >/dev/null || { echo "hil.sh: needs cargo; install Rust with rustup" >&2; exit 1; }
+packages=()
+command -v python3 >/dev/null || packages+=(python3)
+command -v mmdebstrap >/dev/null || packages+=(mmdebstrap)
+command -v mke2fs >/dev/null || packages+=(e2fsprogs)
+command -v unxz >/dev/null || packages+=(xz-utils)
+if [ ${#packages[@]} -gt 0 ]; then
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+fi
+
+cargo build --locked --quiet --release --package encoder-agent --package encoder-coordinator --bins
+target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')
+exec python3 tests/hil/run.py "$target/release" "$@"

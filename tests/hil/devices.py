@@ -1,0 +1,132 @@
+"""What is plugged into the guest: QEMU's USB serial adapter (an FTDI chip), and gadgets that the guest's own kernel plays
+behind its emulated USB host. Emulators on this machine, reached by a terminal each, say what the devices say."""
+
+import os
+import threading
+import tty
+
+from machine import until
+
+# A vendor's own reports of 64 bytes: input (81), and feature (B1), as the MSR605X has them.
+MSR605X_REPORTS = "06 00 ff 09 01 a1 01 15 00 26 ff 00 75 08 95 40 09 01 81 02 95 40 09 01 b1 02 c0"
+CONFIGFS = "/sys/kernel/config/usb_gadget"
+# As many devices as the guest's emulated USB host has sockets for.
+SOCKETS = 4
+
+
+class Adapter:
+    """A USB serial adapter with an FTDI chip. Without a serial number it has none that tells it from its like."""
+
+    def __init__(self, machine, name, terminal, serial="", socket=None):
+        self.machine, self.name, self.serial, self.socket = machine, name, serial, socket
+        backend = {"type": "serial", "data": {"device": str(terminal)}}
+        machine.monitor.ask("chardev-add", id=f"{name}-line", backend=backend)
+
+    def plug(self, socket=None):
+        where = {"port": str(socket or self.socket)} if socket or self.socket else {}
+        self.machine.monitor.ask("device_add", driver="usb-serial", id=self.name, chardev=f"{self.name}-line", bus="xhci.0",
+                                 serial=self.serial, always_plugged=True, **where)
+
+    def unplug(self):
+        self.machine.monitor.ask("device_del", id=self.name)
+
+
+class Gadget:
+    """A USB device that the guest's kernel plays. `function` is its kind, `node` the device's side of it."""
+
+    def __init__(self, machine, name, terminal, usb_id, product, serial=""):
+        self.machine, self.name = machine, name
+        machine.run(f"""set -e
+            modprobe dummy_hcd num={SOCKETS}
+            modprobe --all libcomposite usb_f_acm usb_f_hid
+            mountpoint -q /sys/kernel/config || mount -t configfs configfs /sys/kernel/config""")
+        number = int(machine.run(f"ls {CONFIGFS} | wc -l"))
+        self.controller = f"dummy_udc.{number}"
+        self.path = f"{CONFIGFS}/{name}"
+        vendor, model = usb_id.split(":")
+        machine.run(f"""set -e
+            mkdir -p {self.path} && cd {self.path}
+            mkdir -p strings/0x409 configs/c.1 functions/{self.function}
+            echo 0x{vendor} > idVendor; echo 0x{model} > idProduct
+            echo '{product}' > strings/0x409/product
+            {f"echo '{serial}' > strings/0x409/serialnumber" if serial else ""}
+            {self.describe()}
+            ln -s functions/{self.function} configs/c.1/""")
+        machine.monitor.ask("chardev-add", id=f"{name}-line", backend={"type": "serial", "data": {"device": str(terminal)}})
+        machine.monitor.ask("device_add", driver="virtserialport", id=f"{name}-port", bus="ports.0", chardev=f"{name}-line", name=name)
+        machine.wait_for(f"/dev/virtio-ports/{name}")
+        self.node = self.node_path(number)
+
+    def plug(self):
+        self.machine.run(f"echo {self.controller} > {self.path}/UDC")
+        self.machine.run(f"systemd-run --quiet --collect --unit=carry-{self.name} -p Type=exec "
+                         f"/usr/bin/python3 /usr/local/bin/carry.py /dev/virtio-ports/{self.name} {self.node} {self.report_size}")
+
+    def unplug(self):
+        self.machine.run(f"echo > {self.path}/UDC; systemctl stop carry-{self.name} || true")
+
+
+class SerialGadget(Gadget):
+    """A serial port of its own (CDC-ACM): /dev/ttyACM*."""
+
+    function, report_size = "acm.0", 0
+
+    def describe(self):
+        return "true"
+
+    def node_path(self, _number):
+        return "/dev/ttyGS" + self.machine.run(f"cat {self.path}/functions/{self.function}/port_num")
+
+
+class HidGadget(Gadget):
+    """A HID device with reports of the vendor's own: /dev/hidraw*."""
+
+    function, report_size = "hid.0", 64
+
+    def describe(self):
+        report = "".join(f"\\x{byte}" for byte in MSR605X_REPORTS.split())
+        return f"""cd functions/{self.function}
+            echo 0 > protocol; echo 0 > subclass; echo 1 > no_out_endpoint; echo {self.report_size} > report_length
+            printf '{report}' > report_desc; cd ../.."""
+
+    def node_path(self, number):
+        return f"/dev/hidg{number}"
+
+
+class Foreigner:
+    """A terminal behind which no encoder stands, from `with` on: `answer(bytes)` says what comes back for what was written.
+    What was written is kept."""
+
+    def __init__(self, answer=lambda _heard: b"", unasked=b""):
+        self.answer, self.unasked, self.heard, self.ends = answer, unasked, b"", False
+
+    def __enter__(self):
+        self.master, self.slave = os.openpty()
+        self.terminal = os.ttyname(self.slave)
+        tty.setraw(self.slave)
+        os.set_blocking(self.master, False)
+        self.thread = threading.Thread(target=self.speak, daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ends = True
+        self.thread.join()
+        os.close(self.master)
+        os.close(self.slave)
+
+    def speak(self):
+        def turn():
+            try:
+                data = os.read(self.master, 4096)
+            except BlockingIOError:
+                data = b""
+            self.heard += data
+            out = (self.answer(data) if data else b"") + self.unasked
+            try:
+                os.write(self.master, out)
+            except BlockingIOError:
+                pass
+            return self.ends
+
+        until("the foreign device's end", turn, float("inf"), 0.02)

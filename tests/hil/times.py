@@ -1,0 +1,46 @@
+"""How long it takes from plugging in to an encoder that takes jobs, and from unplugging to the coordinator's knowing of it.
+Told, not judged: the machine is emulated in software."""
+
+import datetime
+import statistics
+import time
+
+from cases import SERIAL, case, pn532_adapter
+
+ROUNDS = 20
+
+
+def since(encoder):
+    return datetime.datetime.fromisoformat(encoder["since"]).timestamp()
+
+
+def take(pc, device, node, key):
+    """Plugs and unplugs once: the seconds from the plugging and from the node's readiness until the encoder is there, and those
+    from the unplugging until it is gone."""
+    plugged = time.time()
+    device.plug()
+    encoder = pc.desk.encoder(key)
+    ready = since(encoder)
+    # Both by the guest's clock: when udev was done with the node, and when the agent had opened and asked it.
+    usable, found = (float(moment) for moment in pc.machine.run(
+        f"stat --format=%.6Z {node}; journalctl --unit=encoder-agent --output=short-unix --lines=20 | grep 'an encoder was found' | "
+        "tail -n 1 | cut -d ' ' -f 1").split())
+    unplugged = time.time()
+    device.unplug()
+    pc.desk.until_absent(encoder)
+    gone = next(since(other) for other in pc.desk.encoders() if other["acs_encoder_id"] == encoder["acs_encoder_id"])
+    return ready - plugged, found - usable, gone - unplugged
+
+
+def report(bench, what, rounds):
+    plugs, nodes, unplugs = (sorted(column) for column in zip(*rounds))
+    median, worst = statistics.median, max
+    bench.say(f"       {what}, median of {len(rounds)} (worst): plug to encoder {median(plugs):.2f} s ({worst(plugs):.2f}), "
+              f"node to encoder {median(nodes):.2f} s ({worst(nodes):.2f}), unplug to report {median(unplugs):.2f} s ({worst(unplugs):.2f})")
+
+
+@case
+def plug_and_unplug_times(bench):
+    """Twenty plugs and unplugs, timed."""
+    with pn532_adapter(bench) as (pc, _, adapter):
+        report(bench, "PN532 behind FTDI", [take(pc, adapter, "/dev/ttyUSB0", SERIAL) for _ in range(ROUNDS)])
