@@ -225,9 +225,13 @@ fn as_text(card: &CardDescription) -> String {
     let uid = card
         .uid
         .map_or_else(|| "none".to_owned(), |uid| uid.to_string());
-    let number = card
-        .card_number()
-        .unwrap_or_else(|| "none: the card draws a new uid each time".to_owned());
+    let number = card.card_number().unwrap_or_else(|| {
+        if card.technology.is_swiped() {
+            "none: cards are drawn through this encoder, and it sees none before".to_owned()
+        } else {
+            "none: the card draws a new uid each time".to_owned()
+        }
+    });
     format!(
         "technology   {}\nuid          {uid}\ncard number  {number}\ncapacity     {} bytes",
         card.technology, card.capacity

@@ -40,14 +40,20 @@ impl Jobs {
     /// The coordinator does not want the job any more.
     pub(super) fn cancel(&mut self, job_id: JobId, code: ErrorCode, message: String) {
         match self.open.get(&job_id) {
+            // Nothing is written before the swipe: the encoder says whether it had come.
+            Some(job) if matches!(job.phase, Phase::Armed(_)) => {
+                let error = outcome::cancelled(code, message, Touched::Untouched);
+                self.give_up_swipe(job_id, error);
+            }
             // Once started, the write's own outcome wins.
             Some(job) if job.is_started() => {}
             Some(_) => {
+                let error = outcome::cancelled(code, message, Touched::Untouched);
                 self.give_up_operation(job_id);
-                self.fail(
-                    job_id,
-                    outcome::cancelled(code, message, Touched::Untouched),
-                );
+                if let Some(job) = self.open.get_mut(&job_id) {
+                    job.unwanted = Some(error.clone());
+                }
+                self.fail(job_id, error);
             }
             None => {
                 if self.send_outcome_of(job_id) {
@@ -182,6 +188,7 @@ impl Jobs {
             return None;
         }
         encoder.field.add_guard(Guard::Written {
+            // A card without a UID was swiped and lies nowhere.
             uid: finished.card?.uid?,
             credential_id: job.facts.credential_id,
         });

@@ -5,7 +5,7 @@ use std::time::Duration;
 use encoder_protocols::{
     card::{CardDescription, Uid},
     moment::Moment,
-    wire::{EncoderKey, ErrorCode, JobId, JobKind, Progress, Touched},
+    wire::{EncoderKey, ErrorCode, JobError, JobId, JobKind, Progress, Touched},
 };
 
 use super::action::JobEnd;
@@ -33,8 +33,34 @@ pub(super) enum Phase {
     Reading(Front),
     /// *Started*: bytes change.
     Writing(Front),
+    /// *Started* on a card that is to be swiped: the encoder awaits the swipe that writes.
+    Armed(Armed),
+    /// Such a card was written, and is to be swiped again to be read back.
+    Reswiping(Reswiping),
     /// Found *started* after a restart: the card is compared, never written.
     Looking(Looking),
+}
+
+/// A write that awaits its swipe.
+#[derive(Clone, Debug)]
+pub(super) struct Armed {
+    /// What was presented.
+    pub(super) front: Front,
+    /// When the swipe is awaited no longer.
+    pub(super) until: Moment,
+    /// Why it is not awaited any more, once that was said to the encoder: the job's end, if no swipe had come.
+    pub(super) given_up: Option<JobError>,
+}
+
+/// A write that awaits the swipe which shows it.
+#[derive(Clone, Debug)]
+pub(super) struct Reswiping {
+    /// What was presented.
+    pub(super) front: Front,
+    /// When the swipe is awaited no longer.
+    pub(super) until: Moment,
+    /// Why it is not awaited any more, once that was said to the encoder.
+    pub(super) given_up: Option<JobError>,
 }
 
 /// A job that looks at what became of its write.
@@ -110,6 +136,10 @@ pub(super) struct Job {
     pub(super) told: Option<Progress>,
     /// The card presented last.
     pub(super) last_card: Option<CardDescription>,
+    /// The number that the image assigns to a card without a UID.
+    pub(super) assigned_number: Option<String>,
+    /// Why it is not wanted any more, where that was said while a record of it was on the way to the journal.
+    pub(super) unwanted: Option<JobError>,
     pub(super) times: StageTimes,
 }
 
@@ -133,6 +163,8 @@ impl Job {
             wait,
             told: None,
             last_card: None,
+            assigned_number: None,
+            unwanted: None,
             times: StageTimes {
                 accepted,
                 headed: None,
@@ -152,13 +184,20 @@ impl Job {
 
     /// Whether the first byte of a card may have changed.
     pub(super) fn is_started(&self) -> bool {
-        matches!(self.phase, Phase::Writing(_) | Phase::Looking(_))
+        matches!(
+            self.phase,
+            Phase::Writing(_) | Phase::Armed(_) | Phase::Reswiping(_) | Phase::Looking(_)
+        )
     }
 
     /// Whether an encoder works for it.
     pub(super) fn is_operating(&self) -> bool {
         match &self.phase {
-            Phase::Preparing { .. } | Phase::Reading(_) | Phase::Writing(_) => true,
+            Phase::Preparing { .. }
+            | Phase::Reading(_)
+            | Phase::Writing(_)
+            | Phase::Armed(_)
+            | Phase::Reswiping(_) => true,
             Phase::Looking(looking) => looking.verifying,
             Phase::Waiting | Phase::Settling | Phase::Planning(_) => false,
         }

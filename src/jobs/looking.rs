@@ -68,8 +68,9 @@ impl Jobs {
         let started = job.is_started();
         self.open.insert(job_id, job);
         self.queue_again(job_id, id, started);
+        // Whether a card was swiped, and which one it was, nobody can tell.
         if started && !can_look {
-            self.fail(job_id, outcome::not_verified("the medium has no uid"));
+            self.fail(job_id, outcome::not_verified_without_uid());
         }
     }
 

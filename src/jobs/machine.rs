@@ -121,7 +121,7 @@ impl Jobs {
             EncoderEvent::Ready(identity) => self.encoder_ready(now, id, identity),
             EncoderEvent::Fault { problem, .. } => self.encoder_gone(now, id, problem),
             EncoderEvent::Polled(poll) => self.polled(now, id, poll),
-            EncoderEvent::Verifying { job_id } => self.verifying(job_id),
+            EncoderEvent::Verifying { job_id } => self.verifying(now, job_id),
             EncoderEvent::Operation { job_id, result } => {
                 self.operation_ended(now, id, job_id, result);
             }
@@ -191,9 +191,10 @@ impl Jobs {
 
     /// The agent is to stop: a running write goes on to its end, and so does a job whose card was presented, if its plan
     /// comes soon. The coordinator may have bound it, and could not let go of that card after another start. Nothing else
-    /// begins; waiting jobs stay in the journal.
+    /// begins, and no swipe is awaited any more; waiting jobs stay in the journal.
     pub fn drain(&mut self, now: Now) {
         self.draining = true;
+        self.give_up_swipes(now);
         self.plans_until = Some(now.at + PLAN_GRACE);
         if !self.agenda.deferred.is_empty() {
             self.flush();
@@ -209,6 +210,8 @@ impl Jobs {
                 Phase::Planning(_)
                     | Phase::Preparing { .. }
                     | Phase::Writing(_)
+                    | Phase::Armed(_)
+                    | Phase::Reswiping(_)
                     | Phase::Reading(_)
             )
         });

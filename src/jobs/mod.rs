@@ -18,6 +18,7 @@ mod plugging;
 mod presence;
 mod runner;
 mod session;
+mod swiping;
 mod waiting;
 mod working;
 

@@ -35,6 +35,9 @@ impl InTheWay {
     }
 }
 
+/// What is left to do where a card without a UID may carry the credential: there is no card to go back to.
+const NEW_CREDENTIAL: &str = "destroy the card and create a new credential: without a uid no card can be told to be the same";
+
 /// What a job achieved.
 #[derive(Debug)]
 pub(super) enum Done {
@@ -52,6 +55,7 @@ pub(super) fn success(
     done: Done,
     utc: Timestamp,
 ) -> JobFinished {
+    let assigned = job.assigned_number.clone();
     let (touched, issued_at, contents) = match done {
         Done::Written => (Touched::Written, Some(utc), None),
         Done::Read(contents) => (Touched::Untouched, None, Some(contents)),
@@ -64,7 +68,7 @@ pub(super) fn success(
         outcome: Outcome::Success,
         touched,
         card: Some(card),
-        card_number: card.card_number(),
+        card_number: card.card_number().or(assigned),
         issued_at,
         contents,
         error: None,
@@ -118,6 +122,51 @@ pub(super) fn no_card(wait: Duration, in_the_way: Option<InTheWay>) -> JobError 
     let message =
         format!("no card was put on the encoder within {seconds} s; ask again and put one on it");
     untouched(code, message)
+}
+
+pub(super) fn no_swipe(wait: Duration) -> JobError {
+    let seconds = wait.as_secs_f32();
+    let message = format!(
+        "no card was drawn through the encoder within {seconds} s; ask again and draw one through"
+    );
+    untouched(ErrorCode::NoCardOnEncoder, message)
+}
+
+pub(super) fn stopped() -> JobError {
+    untouched(
+        ErrorCode::EncodingInterrupted,
+        "the agent was stopped before a card was drawn through the encoder; nothing was written: ask again",
+    )
+}
+
+/// The card was written, as the encoder says, and nothing shows it.
+pub(super) fn not_swiped_again(why: &str) -> JobError {
+    let message = format!(
+        "the card was written, but {why}, so that nothing proves what stands on it; {NEW_CREDENTIAL}"
+    );
+    interrupted_without_uid(message)
+}
+
+/// The card was written and swiped again, and does not show what was written.
+pub(super) fn reading_back_failed(error: JobError) -> JobError {
+    JobError {
+        hardware: error.hardware,
+        ..interrupted_without_uid(error.message)
+    }
+}
+
+pub(super) fn not_verified_without_uid() -> JobError {
+    let message = format!(
+        "the agent stopped while a card was to be drawn through the encoder, and nothing tells whether one was written; {NEW_CREDENTIAL}"
+    );
+    interrupted_without_uid(message)
+}
+
+fn interrupted_without_uid(message: String) -> JobError {
+    JobError {
+        touched: Touched::Unknown,
+        ..untouched(ErrorCode::EncodingInterrupted, message)
+    }
 }
 
 pub(super) fn encoder_gone(encoder: &Attached) -> JobError {

@@ -119,6 +119,11 @@ impl Field {
             self.ignored = None;
         }
         let before = self.guards();
+        // Nothing ever lies on an encoder that cards are drawn through, so nothing has to leave it first: whoever swipes a
+        // card that was just written does so with it in his hand, and each job asks for its own swipe.
+        if matches!(poll, Poll::Card(card) if card.technology.is_swiped()) {
+            self.guards.clear();
+        }
         let polls_to_leave = self.polls_to_leave;
         self.guards.retain_mut(|guarded| {
             guarded.see(poll);

@@ -8,7 +8,7 @@ use encoder_protocols::wire::{
 use super::{
     action::{Action, AfterPersist, AfterRecall, Now},
     deadline::on_our_clock,
-    job::{Front, Job, Phase},
+    job::{Armed, Front, Job, Phase, Reswiping},
     machine::Jobs,
 };
 use crate::{
@@ -194,7 +194,9 @@ impl Jobs {
         job.deadline = job.deadline.min(deadline);
         job.told = None;
         let started = match &job.phase {
-            Phase::Writing(front) => Some(*front),
+            Phase::Writing(front)
+            | Phase::Armed(Armed { front, .. })
+            | Phase::Reswiping(Reswiping { front, .. }) => Some(*front),
             Phase::Looking(looking) => Some(looking.front),
             Phase::Waiting
             | Phase::Settling
@@ -206,6 +208,7 @@ impl Jobs {
         if let Some(front) = started {
             self.tell_writing(job_id, front);
         }
+        self.tell_swiping(job_id);
     }
 
     fn repeat_outcomes(&mut self, last_sequence: u64) {
@@ -254,7 +257,9 @@ impl Jobs {
 
 fn open_job(job: &Job) -> OpenJob {
     let state = match &job.phase {
-        Phase::Writing(front) => started(front),
+        Phase::Writing(front)
+        | Phase::Armed(Armed { front, .. })
+        | Phase::Reswiping(Reswiping { front, .. }) => started(front),
         Phase::Looking(looking) => started(&looking.front),
         Phase::Waiting
         | Phase::Settling

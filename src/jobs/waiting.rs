@@ -41,7 +41,9 @@ impl Jobs {
             | Phase::Planning(_)
             | Phase::Preparing { .. }
             | Phase::Reading(_)
-            | Phase::Writing(_) => {}
+            | Phase::Writing(_)
+            | Phase::Armed(_)
+            | Phase::Reswiping(_) => {}
         }
     }
 
@@ -106,7 +108,10 @@ impl Jobs {
             n: front.n,
             card: front.card,
         }));
-        self.tell(job_id, Progress::CardPresented);
+        // A card that is to be swiped is not there yet; nobody may swipe it before its plan has come.
+        if !front.card.technology.is_swiped() {
+            self.tell(job_id, Progress::CardPresented);
+        }
     }
 
     /// The presentation could not be made durable: the next poll tries again.
@@ -135,7 +140,14 @@ impl Jobs {
                     .flatten()
                     .min()
             }
-            Phase::Preparing { .. } | Phase::Reading(_) => Some(job.deadline),
+            Phase::Preparing { .. } => Some(job.deadline),
+            // The wait goes on only where a swipe is awaited.
+            Phase::Reading(_) => [Some(job.deadline), job.wait.until()]
+                .into_iter()
+                .flatten()
+                .min(),
+            Phase::Armed(armed) => armed.given_up.is_none().then_some(armed.until),
+            Phase::Reswiping(reswiping) => reswiping.given_up.is_none().then_some(reswiping.until),
             Phase::Looking(looking) => looking.until.or_else(|| self.gives_up_look_at(job)),
             Phase::Settling | Phase::Writing(_) => None,
         }
@@ -148,6 +160,9 @@ impl Jobs {
         };
         if self.job_wakes_at(job).is_none_or(|at| at > now.at) {
             return;
+        }
+        if matches!(job.phase, Phase::Armed(_) | Phase::Reswiping(_)) {
+            return self.swipe_timeout(now, job_id);
         }
         if matches!(job.phase, Phase::Planning(_))
             && self.plans_until.is_some_and(|until| until <= now.at)
@@ -171,6 +186,8 @@ impl Jobs {
             outcome::expired(in_the_way)
         } else if let Some(encoder) = gone {
             outcome::encoder_gone(encoder)
+        } else if matches!(job.phase, Phase::Reading(_)) {
+            outcome::no_swipe(job.facts.card_wait)
         } else {
             outcome::no_card(job.facts.card_wait, in_the_way)
         };
@@ -218,17 +235,18 @@ impl Jobs {
             return;
         };
         job.wait.pause(now.at);
-        let Some(uid) = card.uid else {
+        // Without a UID the job alone is the binding, and only where the medium never has one.
+        if card.uid.is_none() && !card.technology.is_swiped() {
             return self.fail(job_id, outcome::no_uid());
-        };
-        if job.is_encode() && uid.is_random() {
+        }
+        if job.is_encode() && card.uid.is_some_and(|uid| uid.is_random()) {
             job.last_card = Some(card);
             return self.fail(job_id, outcome::random_uid());
         }
         if !welcomed {
             return;
         }
-        if !job.cards.contains(&uid) {
+        if let Some(uid) = card.uid.filter(|uid| !job.cards.contains(uid)) {
             if job.cards.len() >= MAX_CARDS_PER_JOB {
                 return self.fail(job_id, outcome::too_many_cards());
             }
@@ -240,7 +258,7 @@ impl Jobs {
         let record = Record::Presented {
             job_id,
             n: front.n,
-            uid: Some(uid),
+            uid: card.uid,
         };
         if front.n <= job.durable_n {
             self.defer(now, record);

@@ -38,7 +38,11 @@ impl Jobs {
         job.times.planned = Some(now.at);
         match (plan.plan, job.facts.kind) {
             (Plan::Write { image }, JobKind::Encode) => self.prepare(now, job_id, front, image),
-            (Plan::Read { plan }, JobKind::Scan) => self.read(job_id, front, plan),
+            (Plan::Read { plan }, JobKind::Scan) => self.read(now, job_id, front, plan),
+            // No other card could be told from the one that is to be swiped.
+            (Plan::Ignore, _) if front.card.technology.is_swiped() => {
+                self.fail(job_id, outcome::plan_does_not_fit());
+            }
             (Plan::Ignore, _) => self.ignore(now, job_id, front),
             (Plan::Refuse { code, message }, _) => {
                 self.fail(job_id, outcome::refused(code, message));
@@ -76,6 +80,10 @@ impl Jobs {
             }
             Some(Phase::Reading(front)) => self.read_ended(now, job_id, front, result),
             Some(Phase::Writing(front)) => self.write_ended(now, job_id, front, result),
+            Some(Phase::Armed(armed)) => self.armed_ended(now, job_id, armed, result),
+            Some(Phase::Reswiping(reswiping)) => {
+                self.reswiping_ended(now, job_id, reswiping, result);
+            }
             Some(Phase::Looking(_)) => self.look_ended(now, job_id, result),
             Some(Phase::Waiting | Phase::Settling | Phase::Planning(_)) | None => {
                 if matches!(result, Ok(OperationResult::Prepared)) {
@@ -87,10 +95,20 @@ impl Jobs {
     }
 
     /// The write is over and is read back.
-    pub(super) fn verifying(&mut self, job_id: JobId) {
-        let job = self.open.get(&job_id);
-        if job.is_some_and(|job| matches!(job.phase, Phase::Writing(_))) {
-            self.tell(job_id, Progress::Verifying);
+    pub(super) fn verifying(&mut self, now: Now, job_id: JobId) {
+        match self.open.get(&job_id).map(|job| job.phase.clone()) {
+            Some(Phase::Writing(_)) => self.tell(job_id, Progress::Verifying),
+            Some(Phase::Armed(armed)) => self.swiped(now, job_id, armed.front),
+            Some(
+                Phase::Waiting
+                | Phase::Settling
+                | Phase::Planning(_)
+                | Phase::Preparing { .. }
+                | Phase::Reading(_)
+                | Phase::Reswiping(_)
+                | Phase::Looking(_),
+            )
+            | None => {}
         }
     }
 
@@ -99,6 +117,9 @@ impl Jobs {
         // The disk may have taken long, or the PC may have slept.
         if self.ends_too_late(now, job_id, estimate) {
             return self.not_committed(job_id, outcome::expired(None));
+        }
+        if front.card.technology.is_swiped() {
+            return self.arm(now, job_id, front, estimate);
         }
         let Some(job) = self.open.get_mut(&job_id) else {
             return;
@@ -116,7 +137,7 @@ impl Jobs {
     }
 
     /// Ends a job whose prepared write was never committed.
-    fn not_committed(&mut self, job_id: JobId, error: JobError) {
+    pub(super) fn not_committed(&mut self, job_id: JobId, error: JobError) {
         let Some(job) = self.open.get_mut(&job_id) else {
             return;
         };
@@ -163,7 +184,7 @@ impl Jobs {
         );
     }
 
-    fn set_operating(&mut self, id: EncoderId, job_id: JobId) {
+    pub(super) fn set_operating(&mut self, id: EncoderId, job_id: JobId) {
         if let Some(encoder) = self.encoders.get_mut(id.0) {
             encoder.operating = Some(job_id);
             encoder.field.lose_sight();
@@ -182,13 +203,19 @@ impl Jobs {
         if self.ends_too_late(now, job_id, estimate) {
             return self.fail(job_id, outcome::expired(None));
         }
-        self.set_phase(job_id, Phase::Preparing { front, estimate });
+        if let Some(job) = self.open.get_mut(&job_id) {
+            job.assigned_number = image.card_number().map(str::to_owned);
+            job.phase = Phase::Preparing { front, estimate };
+        }
         self.operate(job_id, front, CardOperation::Prepare(image));
     }
 
-    fn read(&mut self, job_id: JobId, front: Front, plan: ReadPlan) {
+    fn read(&mut self, now: Now, job_id: JobId, front: Front, plan: ReadPlan) {
         self.set_phase(job_id, Phase::Reading(front));
         self.operate(job_id, front, CardOperation::Read(plan));
+        if front.card.technology.is_swiped() {
+            self.await_swipe(now, job_id);
+        }
     }
 
     fn ignore(&mut self, now: Now, job_id: JobId, front: Front) {

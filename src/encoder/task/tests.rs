@@ -1,4 +1,5 @@
 mod board;
+mod swipe;
 
 use std::{
     path::PathBuf,

@@ -15,4 +15,5 @@ mod queue;
 mod random;
 mod runner;
 mod session;
+mod swipe;
 mod write;
