@@ -188,6 +188,7 @@ fn record(input: &mut Input<'_>) {
     let layout = Layout {
         classic_sector: input.byte(),
         type2_password: *input.pick(&[Type2Password::Leave, Type2Password::ProtectWriting]),
+        ..Layout::default()
     };
     let kind = *input.pick(&CardKind::ALL);
     let card = CardDescription::new(kind.technology(), uid);

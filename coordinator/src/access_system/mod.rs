@@ -15,7 +15,7 @@ use encoder_protocols::{
         CardContents, CardDescription, CardImage, ReadPlan,
         key_record::{
             self, KeyRecord, KeyRecordError, Layout, LayoutError, RecordContentError, SiteKey,
-            VersionedSiteKey,
+            StripeRecord, VersionedSiteKey,
         },
     },
     wire::ErrorCode,
@@ -45,7 +45,12 @@ pub struct AccessSystem {
 #[derive(Debug)]
 pub enum Decoded {
     /// A record that this system made for this very card.
-    Record(KeyRecord),
+    Record {
+        /// The record.
+        record: KeyRecord,
+        /// The card's number: that of its UID, or the one that its image gave it.
+        card_number: Option<String>,
+    },
     /// Something that looks like a record and is not authentic, or is not whole. Nothing of it is given out.
     NotAuthentic,
     /// No record.
@@ -155,12 +160,25 @@ impl AccessSystem {
 
     /// What the bytes read from this card are.
     pub fn decode(&self, card: &CardDescription, contents: &CardContents) -> Decoded {
-        let bytes = self.layout.record_bytes_from(contents, card);
-        let Some((bytes, uid)) = bytes.zip(card.uid) else {
-            return Decoded::Nothing;
+        let decoded = if let CardContents::Magstripe { tracks } = contents {
+            key_record::decode_stripe(tracks, &self.keys).map(
+                |StripeRecord {
+                     record,
+                     card_number,
+                 }| (record, Some(card_number)),
+            )
+        } else {
+            let bytes = self.layout.record_bytes_from(contents, card);
+            let Some((bytes, uid)) = bytes.zip(card.uid) else {
+                return Decoded::Nothing;
+            };
+            key_record::decode(&uid, &bytes, &self.keys).map(|record| (record, card.card_number()))
         };
-        match key_record::decode(&uid, &bytes, &self.keys) {
-            Ok(record) => Decoded::Record(record),
+        match decoded {
+            Ok((record, card_number)) => Decoded::Record {
+                record,
+                card_number,
+            },
             Err(KeyRecordError::NotARecord) => Decoded::Nothing,
             Err(
                 KeyRecordError::NotAuthentic

@@ -1,6 +1,8 @@
 //! What a scan found, as the HTTP API prints it.
 
-use encoder_protocols::card::{CardContents, CardDescription, key_record::KeyRecord};
+use encoder_protocols::card::{
+    CardContents, CardDescription, key_record::KeyRecord, magstripe::TrackFound,
+};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
@@ -51,13 +53,22 @@ pub async fn scan_result(
             "warnings": [],
         }));
     }
-    let record = match system.decode(card, contents) {
-        Decoded::Record(record) => record,
+    let (record, card_number) = match system.decode(card, contents) {
+        Decoded::Record {
+            record,
+            card_number,
+        } => (record, card_number),
         Decoded::NotAuthentic => {
             return Ok(foreign(
                 card,
                 "The card carries a record that is not authentic: it was copied from another card, changed, written in part, \
                  or made by another system. Nothing of it is shown.",
+            ));
+        }
+        Decoded::Nothing if has_payment_data(contents) => {
+            return Ok(foreign(
+                card,
+                "The card is a payment card. What stands on it was not read any further, and is not shown.",
             ));
         }
         Decoded::Nothing => {
@@ -74,11 +85,11 @@ pub async fn scan_result(
             NOT_FOUND,
             "The credential on the card is not known to this service, or was deleted."
         )]),
-        Some(credential) => out_of_sync(card, &record, credential),
+        Some(credential) => out_of_sync(card_number.as_deref(), &record, credential),
     };
     Ok(json!({
         "acs_credential_on_encoder": {
-            "card_number": card.card_number(),
+            "card_number": card_number,
             "created_at": time_json(record.issued_at),
             "starts_at": record.starts_at.map(time_json),
             "ends_at": record.ends_at.map(time_json),
@@ -87,6 +98,15 @@ pub async fn scan_result(
         "acs_credential_on_seam": known.as_ref().map(credential_json),
         "warnings": warnings,
     }))
+}
+
+/// Whether the agent kept a payment card's data to itself.
+fn has_payment_data(contents: &CardContents) -> bool {
+    let CardContents::Magstripe { tracks } = contents else {
+        return false;
+    };
+    let mut tracks = tracks.iter();
+    tracks.any(|track| matches!(track.found, TrackFound::PaymentData { .. }))
 }
 
 /// A card that tells nothing of ours.
@@ -110,11 +130,11 @@ fn on_encoder_by_number(card: &CardDescription) -> Value {
 }
 
 /// One warning that names every property in which card and credential differ; none when they do not.
-fn out_of_sync(card: &CardDescription, record: &KeyRecord, credential: &CredentialRow) -> Value {
+fn out_of_sync(card_number: Option<&str>, record: &KeyRecord, credential: &CredentialRow) -> Value {
     let issued = credential.issued.as_ref();
     let number = issued.and_then(|issued| issued.card_number.as_deref());
     let mut differing = Vec::new();
-    if card.card_number().as_deref() != number {
+    if card_number != number {
         differing.push("card_number");
     }
     if seconds(record.starts_at) != seconds(credential.starts_at) {

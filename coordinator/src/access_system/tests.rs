@@ -4,6 +4,7 @@ use encoder_protocols::{
     card::{
         BlockContents, CardImage, ClassicImage, Technology, Uid,
         key_record::{MOST_ENTRANCES, SiteKey},
+        magstripe::{TrackContents, TrackData, TrackFound},
     },
     wire::{CardPlan, JobId, MAX_MESSAGE_BYTES, Plan, ServiceMessage, WireMessage as _},
 };
@@ -140,7 +141,7 @@ fn what_was_written_decodes_on_its_own_card_alone() {
         let content = prepare(&system, &own, &entrances).unwrap();
         let image = system.image(&own, Uuid::from_u128(7), &content).unwrap();
         let contents = as_read(&image);
-        let Decoded::Record(record) = system.decode(&own, &contents) else {
+        let Decoded::Record { record, .. } = system.decode(&own, &contents) else {
             panic!("expected a record of {entrances:?}");
         };
         assert_eq!(record.credential_id, Uuid::from_u128(7));
@@ -158,8 +159,24 @@ fn what_was_written_decodes_on_its_own_card_alone() {
 
 /// What a scan of a card with this image reads.
 pub(crate) fn as_read(image: &CardImage) -> CardContents {
-    let CardImage::MifareClassic(ClassicImage { sectors }) = image else {
-        panic!("expected a classic image");
+    let sectors = match image {
+        CardImage::MifareClassic(ClassicImage { sectors }) => sectors,
+        CardImage::Magstripe(image) => {
+            let tracks = image.tracks.iter().map(|image| {
+                let TrackData::Iso(text) = &image.data else {
+                    panic!("expected characters");
+                };
+                let found = TrackFound::Iso { text: text.clone() };
+                TrackContents {
+                    track: image.track,
+                    found,
+                }
+            });
+            return CardContents::Magstripe {
+                tracks: tracks.collect(),
+            };
+        }
+        CardImage::Type2(_) => panic!("expected a classic image or a stripe's"),
     };
     let blocks = sectors.iter().flat_map(|sector| {
         sector.blocks.iter().map(|block| BlockContents {

@@ -94,7 +94,7 @@ async fn assign(
     if system.kind.assigns_cards() {
         return assign_registered(conn, &system, &user, card, now).await;
     }
-    let Decoded::Record(record) = decoded else {
+    let Decoded::Record { record, .. } = decoded else {
         return Ok(Err(
             "the card carries no credential of this access system; encode one first",
         ));

@@ -150,9 +150,14 @@ impl Book {
                 ));
             }
             if self.held_elsewhere(credential, uid, job) {
+                let message = if uid.is_none() {
+                    "this credential may be on a card already, and without a uid no card can be told to be that one; create a new credential"
+                } else {
+                    "this credential is tied to another card; put that same card down, or make a new credential"
+                };
                 return Some(Refusal::new(
                     ErrorCode::CredentialCannotBeReissued,
-                    "this credential is tied to another card; put that same card down, or make a new credential",
+                    message,
                 ));
             }
             let awaited = made_at.map(|at| self.agents_to_hear(job.system, at))?;

@@ -14,3 +14,4 @@ mod restarts;
 mod scans;
 mod sessions;
 mod store;
+mod swipe;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use uuid::Uuid;
 use zeroize::Zeroize;
 
 use super::record::Format;
@@ -14,11 +15,21 @@ const SINGLE_RECORD_LABEL: &[u8] = b"EK1 record\0";
 const EXTENDED_RECORD_LABEL: &[u8] = b"EK2 record\0";
 const CLASSIC_KEY_A_LABEL: &[u8] = b"EK1 classic key A\0";
 const CLASSIC_KEY_B_LABEL: &[u8] = b"EK1 classic key B\0";
+const STRIPE_RECORD_LABEL: &[u8] = b"EK1 stripe record\0";
+const STRIPE_NUMBER_LABEL: &[u8] = b"EK1 stripe number\0";
 const TYPE2_PASSWORD_LABEL: &[u8] = b"EK1 type 2 password\0";
 
 /// SHA-256's block: a shorter HMAC key counts as if filled up with zeros (RFC 2104, section 2).
 const HMAC_BLOCK: usize = 64;
 const MAC_LENGTH: usize = 8;
+
+/// The first digit of a stripe's number: of those that ISO/IEC 7812 leaves to nations, so that no reader takes it for the
+/// number of a payment card.
+const STRIPE_NUMBER_PREFIX: char = '9';
+/// All digits of a stripe's number.
+pub(super) const CARD_NUMBER_DIGITS: usize = 16;
+/// The digits of a stripe's MAC.
+pub(super) const MAC_DIGITS: usize = 13;
 
 /// The number of a site key within its access system, as it stands in the record.
 pub type KeyVersion = u8;
@@ -85,6 +96,40 @@ impl SiteKey {
             password: Password([p0, p1, p2, p3]),
             acknowledge: [a0, a1],
         }
+    }
+
+    /// The number of the magnetic stripe that carries this credential as issued at this second.
+    pub(super) fn stripe_number(&self, credential_id: &Uuid, issued_at: u32) -> String {
+        let parts: [&[u8]; 3] = [
+            STRIPE_NUMBER_LABEL,
+            credential_id.as_bytes(),
+            &issued_at.to_be_bytes(),
+        ];
+        let mut digest = hmac(&self.0, &parts);
+        let digits = last_digits(&digest, CARD_NUMBER_DIGITS - 1);
+        digest.zeroize();
+        format!("{STRIPE_NUMBER_PREFIX}{digits}")
+    }
+
+    /// The MAC that binds a stripe's digits to the number beside them.
+    pub(super) fn stripe_mac(&self, card_number: &str, digits: &str) -> String {
+        let mut mac_key = hmac(&self.0, &[MAC_KEY_LABEL]);
+        let parts: [&[u8]; 3] = [
+            STRIPE_RECORD_LABEL,
+            card_number.as_bytes(),
+            digits.as_bytes(),
+        ];
+        let digest = hmac(&mac_key, &parts);
+        mac_key.zeroize();
+        last_digits(&digest, MAC_DIGITS)
+    }
+
+    /// Whether `mac` is that of the digits; takes the same time for every wrong one.
+    pub(super) fn is_stripe_mac(&self, card_number: &str, digits: &str, mac: &str) -> bool {
+        let right = self.stripe_mac(card_number, digits);
+        let differing = right.bytes().zip(mac.bytes());
+        right.len() == mac.len()
+            && differing.fold(0, |all, (right, read)| all | (right ^ read)) == 0
     }
 
     /// The MAC that binds the record bytes before it, and its extension, to the card `uid`.
@@ -166,6 +211,13 @@ fn first<const N: usize>(digest: &[u8; 32]) -> [u8; N] {
         *to = *from;
     }
     head
+}
+
+/// The last `digits` decimal digits of a digest's first 8 bytes as a number.
+fn last_digits(digest: &[u8; 32], digits: usize) -> String {
+    let number = u64::from_be_bytes(first(digest)).to_string();
+    let padded = format!("{number:0>20}");
+    padded.chars().skip(padded.len() - digits).collect()
 }
 
 fn uid_length(uid: &Uid) -> [u8; 1] {

@@ -3,12 +3,14 @@
 use super::{
     KeyRecord, RECORD_LENGTH, RecordContentError, VersionedSiteKey,
     extension::extension_length,
+    magstripe::{self, ENTRANCES},
     place::{FIRST_EXTENSION_PAGE, FIRST_PAGE, Place},
 };
 use crate::card::{
     BlockImage, CandidateKey, CardContents, CardDescription, CardImage, ClassicImage, ClassicKey,
     ClassicRead, KeySlot, PageImage, Password, ReadPlan, SectorImage, SectorRead, Technology,
     TrailerImage, Type2Image, Type2Protection, Type2Read, Uid, classic::Sector,
+    magstripe::Coercivity,
 };
 
 /// The key of both slots as a card leaves the factory.
@@ -25,6 +27,8 @@ pub struct Layout {
     pub classic_sector: u8,
     /// Whether an encode sets a password on cards that know passwords; not unless chosen.
     pub type2_password: Type2Password,
+    /// How strongly magnetic stripes are written: high unless chosen, which writes stripes of low coercivity as well.
+    pub coercivity: Coercivity,
 }
 
 /// Whether Ultralight EV1 and NTAG21x cards are protected.
@@ -41,7 +45,9 @@ pub enum Type2Password {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum LayoutError {
     /// A technology that a record is not laid out for.
-    #[error("expected a mifare classic, ultralight or ntag21x card, got {0}; use another card")]
+    #[error(
+        "expected a mifare classic, ultralight, ntag21x or magnetic stripe card, got {0}; use another card"
+    )]
     IncompatibleTechnology(Technology),
     /// A random UID, or none: the record could not be bound to the card.
     #[error("the card has no uid of its own, so no key can be bound to it; use another card")]
@@ -79,6 +85,7 @@ impl Default for Layout {
         Self {
             classic_sector: 1,
             type2_password: Type2Password::Leave,
+            coercivity: Coercivity::High,
         }
     }
 }
@@ -89,6 +96,9 @@ impl Layout {
     /// # Errors
     /// [`LayoutError`] where it can carry no record.
     pub fn most_entrances(&self, technology: Technology) -> Result<usize, LayoutError> {
+        if technology.is_swiped() {
+            return Ok(ENTRANCES);
+        }
         Ok(Place::on(technology, self.classic_sector)?.most_entrances())
     }
 
@@ -102,17 +112,18 @@ impl Layout {
         record: &KeyRecord,
         keys: &[VersionedSiteKey],
     ) -> Result<CardImage, LayoutError> {
-        let (place, uid) = self.place(card)?;
-        let newest = keys.first().ok_or(LayoutError::NoSiteKey)?;
-        let bytes = record.encode(&uid, newest)?;
-        let (fit, asked) = (place.most_entrances(), record.entrances.len());
-        if asked > fit {
-            return Err(LayoutError::TooManyEntrances {
-                technology: card.technology,
-                fit,
-                asked,
-            });
+        let newest = || keys.first().ok_or(LayoutError::NoSiteKey);
+        if card.technology.is_swiped() {
+            record.check()?;
+            let newest = newest()?;
+            fits(card.technology, ENTRANCES, record)?;
+            let image = magstripe::image(record, newest, self.coercivity)?;
+            return Ok(CardImage::Magstripe(image));
         }
+        let (place, uid) = self.place(card)?;
+        let newest = newest()?;
+        let bytes = record.encode(&uid, newest)?;
+        fits(card.technology, place.most_entrances(), record)?;
         Ok(match place {
             Place::Sectors { own, following } => {
                 CardImage::MifareClassic(classic_image(own, &following, &uid, &bytes, newest, keys))
@@ -129,6 +140,9 @@ impl Layout {
     ///
     /// A card that cannot carry a record gets [`ReadPlan::UidOnly`]: scanning it is no error.
     pub fn read_plan_for(&self, card: &CardDescription, keys: &[VersionedSiteKey]) -> ReadPlan {
+        if card.technology.is_swiped() {
+            return ReadPlan::Magstripe(magstripe::read_plan());
+        }
         let Ok((place, uid)) = self.place(card) else {
             return ReadPlan::UidOnly;
         };
@@ -191,6 +205,18 @@ impl Layout {
     fn protects(&self, passwords: bool) -> bool {
         passwords && self.type2_password == Type2Password::ProtectWriting
     }
+}
+
+fn fits(technology: Technology, fit: usize, record: &KeyRecord) -> Result<(), LayoutError> {
+    let asked = record.entrances.len();
+    if asked <= fit {
+        return Ok(());
+    }
+    Err(LayoutError::TooManyEntrances {
+        technology,
+        fit,
+        asked,
+    })
 }
 
 /// The extension's sectors stand first: an encode that is torn among them leaves an old record without an extension whole,

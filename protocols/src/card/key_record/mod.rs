@@ -6,12 +6,14 @@
 mod derive;
 mod extension;
 mod layout;
+mod magstripe;
 mod place;
 mod record;
 
 pub use derive::{DerivedPassword, KeyVersion, SiteKey, VersionedSiteKey};
 pub use extension::extension_length;
 pub use layout::{Layout, LayoutError, Type2Password};
+pub use magstripe::{StripeRecord, decode_stripe};
 pub use record::{KeyRecord, KeyRecordError, RecordContentError, decode};
 
 /// The length in bytes of a key record without its extension: three blocks of MIFARE Classic, twelve pages of an Ultralight.

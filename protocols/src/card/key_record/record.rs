@@ -14,10 +14,10 @@ use crate::card::Uid;
 const MAGIC: [u8; 2] = *b"EK";
 const BODY_LENGTH: usize = 40;
 const COUNT: std::ops::Range<usize> = 32..34;
-const NO_START: u32 = 0;
-const NO_END: u32 = u32::MAX;
+pub(super) const NO_START: u32 = 0;
+pub(super) const NO_END: u32 = u32::MAX;
 const RESERVED: u8 = 0;
-const NO_ENTRANCE: u16 = 0;
+pub(super) const NO_ENTRANCE: u16 = 0;
 
 /// A credential as it stands on a card. It does not show itself when formatted, being a card's payload.
 #[derive(Clone, Eq, PartialEq)]
@@ -33,6 +33,16 @@ pub struct KeyRecord {
     /// The access system's own numbers of the entrances it opens, from 1 on; at most [`MOST_ENTRANCES`], and as many as the
     /// card has room for.
     pub entrances: Vec<u16>,
+}
+
+/// A record's times in unix seconds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Times {
+    pub(super) issued_at: u32,
+    /// [`NO_START`] where there is none.
+    pub(super) starts_at: u32,
+    /// [`NO_END`] where there is none.
+    pub(super) ends_at: u32,
 }
 
 /// The content does not fit a record.
@@ -185,27 +195,34 @@ impl KeyRecord {
         Ok(record)
     }
 
-    fn body(&self, version: KeyVersion) -> Result<Vec<u8>, RecordContentError> {
+    /// The times as records hold them.
+    pub(super) fn times(&self) -> Result<Times, RecordContentError> {
         if let (Some(starts_at), Some(ends_at)) = (self.starts_at, self.ends_at)
             && ends_at.as_second() < starts_at.as_second()
         {
             return Err(RecordContentError::EndsBeforeStart { starts_at, ends_at });
         }
-        let issued_at = seconds("issued_at", self.issued_at, 0, u32::MAX)?;
-        let starts_at = match self.starts_at {
-            Some(at) => seconds("starts_at", at, NO_START + 1, u32::MAX)?,
-            None => NO_START,
-        };
-        let ends_at = match self.ends_at {
-            Some(at) => seconds("ends_at", at, 0, NO_END - 1)?,
-            None => NO_END,
-        };
+        Ok(Times {
+            issued_at: seconds("issued_at", self.issued_at, 0, u32::MAX)?,
+            starts_at: match self.starts_at {
+                Some(at) => seconds("starts_at", at, NO_START + 1, u32::MAX)?,
+                None => NO_START,
+            },
+            ends_at: match self.ends_at {
+                Some(at) => seconds("ends_at", at, 0, NO_END - 1)?,
+                None => NO_END,
+            },
+        })
+    }
+
+    fn body(&self, version: KeyVersion) -> Result<Vec<u8>, RecordContentError> {
+        let times = self.times()?;
         let (count, entrances) = self.entrance_fields()?;
         let mut body = Vec::with_capacity(BODY_LENGTH);
         body.extend(MAGIC);
         body.extend([Format::of(self.entrances.len()).version(), version]);
         body.extend(self.credential_id.as_bytes());
-        for time in [issued_at, starts_at, ends_at] {
+        for time in [times.issued_at, times.starts_at, times.ends_at] {
             body.extend(time.to_be_bytes());
         }
         body.extend(count);

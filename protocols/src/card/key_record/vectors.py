@@ -25,6 +25,21 @@ def record(site_key, version, uid, credential_id, issued_at, starts_at, ends_at,
     return body + mac, extension
 
 
+def last_digits(text, digits):
+    return f"{int.from_bytes(text[:8], 'big'):020}"[-digits:]
+
+
+def stripe(site_key, version, credential_id, issued_at, starts_at, ends_at, entrances):
+    credential = uuid.UUID(credential_id)
+    named = b"EK1 stripe number\0" + credential.bytes + struct.pack(">I", issued_at)
+    number = "9" + last_digits(digest(site_key, named), 15)
+    ends_at = 0xFFFFFFFF if ends_at is None else ends_at
+    body = f"691{version:03}{credential.int:039}{issued_at:010}{starts_at or 0:010}{ends_at:010}{len(entrances)}"
+    body += "".join(f"{entrance:05}" for entrance in (entrances + [0, 0, 0])[:3])
+    mac_key = digest(site_key, b"EK1 mac key\0")
+    return number, body + last_digits(digest(mac_key, b"EK1 stripe record\0" + (number + body).encode()), 13)
+
+
 def show(title, key, version, uid, credential_id, issued_at, starts_at, ends_at, entrances):
     site_key, uid = bytes(range(key, key + 32)), bytes.fromhex(uid)
     own, extension = record(site_key, version, uid, credential_id, issued_at, starts_at, ends_at, entrances)
@@ -48,6 +63,10 @@ def show(title, key, version, uid, credential_id, issued_at, starts_at, ends_at,
             print(f"sector_{sector}_key_{slot.lower()} {key.hex()}")
     print(f"password {password[:4].hex()}")
     print(f"pack {password[4:6].hex()}")
+    if not extension:
+        number, track_3 = stripe(site_key, version, credential_id, issued_at, starts_at, ends_at, entrances)
+        print(f"track_2 {number}")
+        print(f"track_3 {track_3}")
 
 
 print("# Test vectors of the key record. One `name value` a line; an empty line ends a vector.")

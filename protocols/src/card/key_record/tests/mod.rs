@@ -1,6 +1,7 @@
 //! The record's bytes, and what its layout makes of them.
 
 mod extension;
+mod magstripe;
 mod vectors;
 
 use jiff::Timestamp;

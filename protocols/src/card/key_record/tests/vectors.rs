@@ -16,6 +16,10 @@ impl Vector {
         self.0.get(name).unwrap_or_else(|| panic!("no {name}"))
     }
 
+    pub(super) fn optional(&self, name: &str) -> Option<&'static str> {
+        self.0.get(name).copied()
+    }
+
     pub(super) fn bytes(&self, name: &str) -> Vec<u8> {
         hex::decode(self.text(name)).unwrap()
     }
