@@ -185,12 +185,13 @@ impl Pool {
             commands: commanded,
             events: reported,
             shutdown: shutdown.clone(),
+            plugged: watch::channel(()).1,
             open,
             watching: false,
             deferred: VecDeque::new(),
             problem: None,
         };
-        tokio::spawn(task.run());
+        tokio::spawn(task.run(None));
         let mut pool = Self {
             commands,
             events,
@@ -245,10 +246,11 @@ impl Pool {
     }
 
     async fn operation(&mut self) -> Result<OperationResult, OperationError> {
-        match self.event().await {
-            EncoderEvent::Operation { result, .. } => result,
-            other => panic!("expected the end of an operation, got {other:?}"),
-        }
+        let event = self.event().await;
+        let EncoderEvent::Operation { result, .. } = event else {
+            panic!("expected the end of an operation, got {event:?}");
+        };
+        result
     }
 }
 
