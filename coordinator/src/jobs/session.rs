@@ -3,8 +3,8 @@
 use encoder_protocols::{
     card::Uid,
     wire::{
-        ErrorCode, Hello, JobId, JobKind, OpenJob, OpenJobState, Progress, ServiceMessage, Touched,
-        Welcome,
+        ErrorCode, Hello, JobId, JobKind, MAX_STORED_SEQUENCE, OpenJob, OpenJobState, Progress,
+        ServiceMessage, Touched, Welcome,
     },
 };
 use jiff::Timestamp;
@@ -67,7 +67,8 @@ impl Book {
         let welcome = Welcome {
             session_id: session.0,
             store_id: greeting.store_id,
-            last_sequence: record.last_sequence,
+            // No honest agent ever counts that far.
+            last_sequence: record.last_sequence.min(MAX_STORED_SEQUENCE),
             journal_behind,
             heartbeat_ms: greeting.heartbeat_ms,
             server_time: now,

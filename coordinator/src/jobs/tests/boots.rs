@@ -1,5 +1,7 @@
 //! Rule 6: another start of the agent.
 
+use encoder_protocols::wire::{MAX_COUNT, WireMessage as _};
+
 use super::*;
 
 #[test]
@@ -120,4 +122,33 @@ fn promise_rule_4_a_journal_with_fewer_outcomes_than_the_store_is_behind() {
     world.disconnect(ONE);
     let decision = world.connect_with(ONE, 1, vec![], 3);
     assert_eq!(welcomed(&decision), (true, 4));
+}
+
+#[test]
+fn an_agent_that_has_counted_beyond_all_bounds_is_still_welcomed_in_words_that_it_reads() {
+    let mut world = World::new();
+    let id = AgentId(Uuid::from_u128(0xa9));
+    let known = world.book.agent(ONE).unwrap().clone();
+    world.book.admit_agent(AgentRecord {
+        id,
+        last_sequence: MAX_COUNT,
+        ..known
+    });
+    let session = SessionId(Uuid::from_u128(0x51));
+    let decision = world.hello(id, session, 1, vec![], 0).unwrap();
+    let welcomes = decision
+        .messages
+        .iter()
+        .filter_map(|delivery| match delivery {
+            Delivery::Message(_, message @ ServiceMessage::Welcome(_)) => Some(message),
+            _ => None,
+        });
+    let welcomes: Vec<_> = welcomes.collect();
+    assert_eq!(welcomes.len(), 1);
+    for welcome in welcomes {
+        assert_eq!(
+            ServiceMessage::decode(&welcome.encode()).as_ref(),
+            Ok(welcome)
+        );
+    }
 }
