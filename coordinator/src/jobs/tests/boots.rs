@@ -136,14 +136,12 @@ fn an_agent_that_has_counted_beyond_all_bounds_is_still_welcomed_in_words_that_i
     });
     let session = SessionId(Uuid::from_u128(0x51));
     let decision = world.hello(id, session, 1, vec![], 0).unwrap();
-    let welcomes = decision
-        .messages
-        .iter()
-        .filter_map(|delivery| match delivery {
-            Delivery::Message(_, message @ ServiceMessage::Welcome(_)) => Some(message),
-            _ => None,
-        });
-    let welcomes: Vec<_> = welcomes.collect();
+    let mut welcomes = Vec::new();
+    for delivery in &decision.messages {
+        if let Delivery::Message(_, message @ ServiceMessage::Welcome(_)) = delivery {
+            welcomes.push(message);
+        }
+    }
     assert_eq!(welcomes.len(), 1);
     for welcome in welcomes {
         assert_eq!(
