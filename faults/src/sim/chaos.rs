@@ -326,7 +326,8 @@ impl World {
         let Some(agent) = AGENTS.get(index).copied() else {
             return;
         };
-        if self.coordinator.desk.is_none() || self.pcs.iter().take(2).any(|pc| pc.gone) {
+        let is_one_gone = self.pcs.iter().take(2).any(|pc| pc.gone) || self.retired.is_some();
+        if self.coordinator.desk.is_none() || is_one_gone {
             return;
         }
         self.common.count("agent retired");
