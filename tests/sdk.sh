@@ -13,6 +13,6 @@ if ! "$venv/bin/python" -c 'import seam' 2>/dev/null; then
   "$venv/bin/pip" install --quiet 'seam>=3.18,<4'
 fi
 
-cargo build --release --quiet --workspace --bins
+cargo build --locked --release --quiet --package encoder-agent --package encoder-coordinator --bins
 target=$(cargo metadata --format-version 1 --no-deps | "$venv/bin/python" -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')
 exec "$venv/bin/python" tests/sdk/cases.py "$target/release"
