@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Breaks each guard of the job promise on purpose, and shows that the simulation notices: faults/mutations.sh [NAME …]
 # Every file in faults/mutations is one guard taken out. Each is built in a copy of the tree, unoptimised since that is
-# quicker, and run for SEEDS seeds (2,000 unless set), up to the first seed that breaks an invariant. Ends with one line
+# quicker, and run for SEEDS seeds (6,000 unless set), up to the first seed that breaks an invariant. Ends with one line
 # "mutations=… caught=…".
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-seeds=${SEEDS:-2000}
+seeds=${SEEDS:-6000}
 patches=()
 for name in "$@"; do patches+=("$PWD/faults/mutations/$name.patch"); done
 [ $# -gt 0 ] || patches=("$PWD"/faults/mutations/*.patch)

@@ -26,6 +26,16 @@ pub struct Claim {
     pub sign: Sign,
 }
 
+impl Claim {
+    /// A device behind a bridge chip, which is named for people.
+    pub const fn bridge(vendor: u16, product: u16, chip: &'static str) -> Self {
+        Self {
+            usb: UsbId { vendor, product },
+            sign: Sign::Bridge(chip),
+        }
+    }
+}
+
 /// What makes certain that a device with a claimed id is of the family.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Sign {

@@ -50,8 +50,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The bridge chips of the devices on the market, each on countless other devices too, and the MSR605X, which took its id from
 /// MagTek: a swipe reader of theirs has the same.
 const DEVICES: &[Claim] = &[
-    bridge(0x067B, 0x2303, "Prolific PL2303"),
-    bridge(0x10C4, 0xEA60, "Silicon Labs CP210x"),
+    Claim::bridge(0x067B, 0x2303, "Prolific PL2303"),
+    Claim::bridge(0x10C4, 0xEA60, "Silicon Labs CP210x"),
     Claim {
         usb: UsbId {
             vendor: 0x0801,
@@ -63,13 +63,6 @@ const DEVICES: &[Claim] = &[
         }),
     },
 ];
-
-const fn bridge(vendor: u16, product: u16, chip: &'static str) -> Claim {
-    Claim {
-        usb: UsbId { vendor, product },
-        sign: Sign::Bridge(chip),
-    }
-}
 
 /// The family.
 pub(super) struct Msr605;

@@ -30,7 +30,7 @@ use self::{
     card::{Bound, Pn532Card, question_card, select_target},
     chip::{Chip, ChipError, DEVICE},
 };
-use super::{Claim, CommandCost, Driver, Encoder, EncoderError, Probing, Sign, UsbId};
+use super::{Claim, CommandCost, Driver, Encoder, EncoderError, Probing};
 use crate::{
     clock::Clock,
     encoder::{EncoderIdentity, Poll, Signal},
@@ -48,18 +48,11 @@ const PAUSE: Duration = Duration::from_millis(25);
 
 /// The bridge chips of the boards on the market. Each is on countless other devices too, so only asking tells.
 const BRIDGES: &[Claim] = &[
-    bridge(0x1A86, 0x7523, "WCH CH340"),
-    bridge(0x10C4, 0xEA60, "Silicon Labs CP210x"),
-    bridge(0x0403, 0x6001, "FTDI FT232R"),
-    bridge(0x067B, 0x2303, "Prolific PL2303"),
+    Claim::bridge(0x1A86, 0x7523, "WCH CH340"),
+    Claim::bridge(0x10C4, 0xEA60, "Silicon Labs CP210x"),
+    Claim::bridge(0x0403, 0x6001, "FTDI FT232R"),
+    Claim::bridge(0x067B, 0x2303, "Prolific PL2303"),
 ];
-
-const fn bridge(vendor: u16, product: u16, chip: &'static str) -> Claim {
-    Claim {
-        usb: UsbId { vendor, product },
-        sign: Sign::Bridge(chip),
-    }
-}
 
 /// The technologies that can be written; others are recognised and told by their UID.
 const TECHNOLOGIES: &[Technology] = &[
