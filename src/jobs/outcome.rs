@@ -155,6 +155,29 @@ pub(super) fn reading_back_failed(error: JobError) -> JobError {
     }
 }
 
+/// The encoder was unplugged before it began.
+pub(super) fn unplugged() -> JobError {
+    untouched(
+        ErrorCode::EncoderNotOnline,
+        "the encoder was unplugged: plug it in again",
+    )
+}
+
+pub(super) fn unplugged_while_writing() -> JobError {
+    JobError {
+        code: ErrorCode::EncodingInterrupted,
+        touched: Touched::Unknown,
+        ..unplugged()
+    }
+}
+
+pub(super) fn unplugged_while_armed() -> JobError {
+    let message = format!(
+        "the encoder was unplugged while a card was to be drawn through it, and nothing tells whether one was written; {NEW_CREDENTIAL}"
+    );
+    interrupted_without_uid(message)
+}
+
 pub(super) fn not_verified_without_uid() -> JobError {
     let message = format!(
         "the agent stopped while a card was to be drawn through the encoder, and nothing tells whether one was written; {NEW_CREDENTIAL}"

@@ -1,12 +1,13 @@
 //! Encoders that come and go while the agent runs.
 
-use encoder_protocols::wire::{EncoderKey, ErrorCode, JobError, Touched};
+use encoder_protocols::wire::{EncoderKey, Touched};
 
 use super::{
     action::Now,
     attached::{Attached, Link, NOT_PLUGGED_IN},
-    job::{Job, Phase},
+    job::Phase,
     machine::Jobs,
+    outcome,
 };
 use crate::{
     encoder::{EncoderId, EncoderSettings, OperationError},
@@ -61,13 +62,21 @@ impl Jobs {
         let unanswered = encoder.operating;
         self.inventory_changed = true;
         if let Some(job_id) = unanswered {
-            // The task ended before it had heard of this operation.
-            let writes = |job: &Job| matches!(job.phase, Phase::Writing(_));
-            let touched = match self.open.get(&job_id) {
-                Some(job) if writes(job) => Touched::Unknown,
-                Some(_) | None => Touched::Untouched,
-            };
-            self.operation_ended(now, id, job_id, Err(unplugged(touched)));
+            // The task ended before it had heard of this operation, or could not say what came of it.
+            let job = self.open.get(&job_id);
+            let error = job.map_or_else(outcome::unplugged, |job| match job.phase {
+                Phase::Writing(_) => outcome::unplugged_while_writing(),
+                Phase::Armed(_) | Phase::Reswiping(_) => outcome::unplugged_while_armed(),
+                Phase::Waiting
+                | Phase::Settling
+                | Phase::Planning(_)
+                | Phase::Preparing { .. }
+                | Phase::Reading(_)
+                | Phase::Looking(_) => outcome::unplugged(),
+            });
+            let card_left = error.touched == Touched::Untouched;
+            let error = OperationError { error, card_left };
+            self.operation_ended(now, id, job_id, Err(error));
         }
     }
 
@@ -91,20 +100,5 @@ impl Jobs {
         guards
             .filter(|_| settings.lift_between_cards)
             .unwrap_or_default()
-    }
-}
-
-fn unplugged(touched: Touched) -> OperationError {
-    OperationError {
-        error: JobError {
-            code: match touched {
-                Touched::Untouched => ErrorCode::EncoderNotOnline,
-                Touched::Unknown | Touched::Written => ErrorCode::EncodingInterrupted,
-            },
-            message: "the encoder was unplugged: plug it in again".to_owned(),
-            touched,
-            hardware: None,
-        },
-        card_left: touched == Touched::Untouched,
     }
 }

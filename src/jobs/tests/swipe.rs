@@ -216,6 +216,19 @@ fn a_crash_while_it_awaits_a_swipe_is_never_taken_up_again() {
 }
 
 #[test]
+fn an_encoder_that_leaves_without_a_word_may_have_met_the_swipe() {
+    for is_swiped in [false, true] {
+        let mut bench = Bench::new();
+        let job = armed(&mut bench);
+        if is_swiped {
+            swipe(&mut bench, job);
+        }
+        bench.encoder(DESK, EncoderEvent::Detached);
+        is_unknown(&bench.failure(), "was unplugged while a card");
+    }
+}
+
+#[test]
 fn a_job_that_was_not_started_is_presented_again_after_a_restart() {
     let mut bench = Bench::new();
     let job = bench.encode(1, 1);
