@@ -9,6 +9,7 @@ use std::{
 use super::{Exit, Output, SettingsArgs};
 use crate::{
     config::{ConfigError, CoordinatorSettings, Settings, TokenSetting, parse_token},
+    discovery::{DiscoverySettings, Lister},
     encoder::EncoderSettings,
 };
 
@@ -65,9 +66,32 @@ fn findings(settings: &Settings) -> Vec<String> {
     if let Some(coordinator) = &settings.coordinator {
         findings.extend(coordinator_findings(coordinator));
     }
-    findings.extend(settings.encoders.iter().filter_map(port_finding));
-    findings.extend(shared_ports(&settings.encoders));
+    let found = found_by_key(&settings.discovery, &mut findings);
+    let encoders: Vec<_> = settings.encoders.iter().cloned().chain(found).collect();
+    findings.extend(encoders.iter().filter_map(port_finding));
+    findings.extend(shared_ports(&encoders));
     findings
+}
+
+/// The encoders that are listed by a key and plugged in, each at its port; those that are not are findings.
+fn found_by_key(discovery: &DiscoverySettings, findings: &mut Vec<String>) -> Vec<EncoderSettings> {
+    if discovery.listed.is_empty() {
+        return Vec::new();
+    }
+    let attached = Lister::system(discovery).list().unwrap_or_default();
+    findings.extend(discovery.missing(&attached).map(|listed| {
+        format!(
+            "encoder \"{}\": no device with the key {} is plugged in; plug it in, or correct `key`: `encoder-agent devices` \
+             prints every device's",
+            listed.name, listed.key
+        )
+    }));
+    let found = attached.iter().filter_map(|candidate| {
+        let port = candidate.port.clone();
+        let listed = discovery.listed_as(candidate)?.clone();
+        Some(EncoderSettings { port, ..listed })
+    });
+    found.collect()
 }
 
 /// Writes a file into the directory and takes it away again: permissions alone do not tell about full or
@@ -296,6 +320,45 @@ mod tests {
                 "encoders \"Two\" and \"One\": both ports are {}; give each encoder a port of its own",
                 device.display()
             )]
+        );
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_key_that_no_device_has_and_one_at_a_listed_port_are_told() {
+        use crate::discovery::tree::{Tree, UsbStick};
+
+        let adapter = UsbStick {
+            id: "0403:6001",
+            socket: "1-1",
+            serial: Some("A9XK01"),
+            manufacturer: None,
+        };
+        let bench = Bench::new();
+        let tree = Tree::new();
+        let more = format!(
+            "[discovery]\nsys = \"{}\"\ndev = \"{}\"\n\
+             [[encoder]]\nname = \"Two\"\ndriver = \"pn532\"\nkey = \"usb:0403:6001:A9XK01\"",
+            tree.sys().display(),
+            tree.dev().display()
+        );
+        assert_eq!(
+            bench.findings(&more),
+            [
+                "encoder \"Two\": no device with the key usb:0403:6001:A9XK01 is plugged in; plug it in, or correct `key`: \
+                 `encoder-agent devices` prints every device's"
+            ]
+        );
+        let elsewhere = bench.path("token");
+        tree.plug_serial("ttyUSB0", adapter, Path::new(&elsewhere));
+        assert_eq!(bench.findings(&more), Vec::<String>::new());
+        tree.unplug("tty", "ttyUSB0", adapter);
+        let port = bench.path("port");
+        tree.plug_serial("ttyUSB0", adapter, Path::new(&port));
+        let findings = bench.findings(&more);
+        assert!(
+            findings[0].starts_with("encoders \"One\" and \"Two\": both ports are "),
+            "{findings:?}"
         );
     }
 

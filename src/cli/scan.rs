@@ -1,20 +1,23 @@
 //! `scan`: waits for a card on an encoder and tells what it is. Needs no coordinator.
 
-use std::time::Duration;
+mod found;
+mod swipe;
 
-use encoder_protocols::card::CardDescription;
-use serde_json::json;
+use std::{path::Path, time::Duration};
+
 use tokio_util::sync::CancellationToken;
 
+use self::found::Found;
 use super::{Exit, Output, SettingsArgs};
 use crate::{
     clock::Clock,
-    drivers::{self, Encoder, EncoderError},
+    config::Settings,
+    drivers::{self, Encoder},
     encoder::{EncoderSettings, Poll},
     transport::Opener,
 };
 
-/// Wait for a card and print its technology, number and capacity
+/// Wait for a card and print its technology, number and capacity; of a card that is drawn through, what stands on it
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -42,10 +45,7 @@ pub(super) fn scan(args: &Args, output: &Output) -> Exit {
     let chosen = settings
         .require_encoders()
         .map_err(|error| error.to_string())
-        .and_then(|encoders| match (encoders, args.encoder.as_deref()) {
-            ([], name) => choose_found(super::found::openable(&settings), name),
-            (encoders, name) => choose(encoders, name).map(|encoder| vec![encoder.clone()]),
-        });
+        .and_then(|_| ways(&settings, args.encoder.as_deref()));
     let ways = match chosen {
         Ok(ways) => ways,
         Err(problem) => {
@@ -59,9 +59,9 @@ pub(super) fn scan(args: &Args, output: &Output) -> Exit {
     match found {
         Ok(card) => {
             output.line(if args.json {
-                as_json(&card)
+                card.as_json()
             } else {
-                as_text(&card)
+                card.as_text()
             });
             Exit::Done
         }
@@ -70,6 +70,23 @@ pub(super) fn scan(args: &Args, output: &Output) -> Exit {
             Exit::Failed
         }
     }
+}
+
+/// The ways to open the encoder that is meant: one that is listed, or where none is, one that is attached.
+fn ways(settings: &Settings, name: Option<&str>) -> Result<Vec<EncoderSettings>, String> {
+    let configured = &settings.encoders;
+    let is_configured = |port: &Path| {
+        let mut configured = configured.iter();
+        configured.any(|encoder| super::same_node(&encoder.port, port))
+    };
+    let mut found = super::found::openable(settings);
+    found.retain(|way| !is_configured(&way.port));
+    let by_key = found.iter().filter(|way| way.named);
+    let listed: Vec<_> = configured.iter().chain(by_key).cloned().collect();
+    if listed.is_empty() {
+        return choose_found(found, name);
+    }
+    choose(&listed, name).map(|encoder| vec![encoder.clone()])
 }
 
 fn choose<'a>(
@@ -135,11 +152,7 @@ fn choose_found(
 }
 
 /// Tries each way to open the encoder, then waits for a card.
-async fn find(
-    ways: &[EncoderSettings],
-    wait: Duration,
-    output: &Output,
-) -> Result<CardDescription, String> {
+async fn find(ways: &[EncoderSettings], wait: Duration, output: &Output) -> Result<Found, String> {
     let clock = Clock::start();
     let cancel = CancellationToken::new();
     let mut problem = String::new();
@@ -152,90 +165,93 @@ async fn find(
     Err(problem)
 }
 
+/// Waits for a card until somebody has no more patience, and leaves the device at rest in any case.
 async fn find_on(
     mut encoder: Box<dyn Encoder>,
     settings: &EncoderSettings,
     wait: Duration,
     cancel: &CancellationToken,
     output: &Output,
-) -> Result<CardDescription, String> {
-    let mut several = false;
-    let looking = look(
-        encoder.as_mut(),
-        settings.poll_interval,
-        cancel,
-        output,
-        &mut several,
-    );
-    let found = tokio::select! {
-        found = looking => Some(found.map_err(|error| error.to_string())),
-        () = tokio::time::sleep(wait) => None,
-        _ = tokio::signal::ctrl_c() => Some(Err("interrupted".to_owned())),
+) -> Result<Found, String> {
+    let mut seen = Seen::Nothing;
+    let found = {
+        let looking = look(encoder.as_mut(), settings, cancel, output, &mut seen);
+        let mut looking = std::pin::pin!(looking);
+        tokio::select! {
+            found = &mut looking => Some(found),
+            () = tokio::time::sleep(wait) => {
+                cancel.cancel();
+                // A card that came at the last moment counts.
+                looking.await.ok().map(Ok)
+            }
+            _ = tokio::signal::ctrl_c() => {
+                cancel.cancel();
+                let _ = looking.await;
+                Some(Err("interrupted".to_owned()))
+            }
+        }
     };
     encoder.close().await;
-    let cards = if several {
-        "more than one card"
-    } else {
-        "no card"
-    };
-    found.unwrap_or_else(|| {
-        Err(format!(
-            "{cards} on \"{}\" within {} s: lay one card on the encoder and try again",
-            settings.name,
-            wait.as_secs()
-        ))
-    })
+    found.unwrap_or_else(|| Err(seen.in_vain(&settings.name, wait)))
 }
 
-/// Looks until one card lies there alone; `several` is whether the last look found more.
-async fn look(
-    encoder: &mut dyn Encoder,
-    interval: Duration,
-    cancel: &CancellationToken,
-    output: &Output,
-    several: &mut bool,
-) -> Result<CardDescription, EncoderError> {
-    let mut complained = false;
-    loop {
-        let poll = encoder.poll(cancel).await?;
-        *several = poll == Poll::Several;
-        match poll {
-            Poll::Card(card) => return Ok(card),
-            Poll::Several if !complained => {
-                output.complain("more than one card lies there: leave one");
-                complained = true;
-            }
-            Poll::Several | Poll::Empty => {}
+/// What was seen so far.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Seen {
+    Nothing,
+    Several,
+    /// Cards are drawn through the encoder.
+    Slot,
+}
+
+impl Seen {
+    fn in_vain(self, name: &str, wait: Duration) -> String {
+        let seconds = wait.as_secs();
+        match self {
+            Self::Nothing => format!(
+                "no card on \"{name}\" within {seconds} s: lay one card on the encoder and try again"
+            ),
+            Self::Several => format!(
+                "more than one card on \"{name}\" within {seconds} s: lay one card on the encoder and try again"
+            ),
+            Self::Slot => format!(
+                "no card was drawn through \"{name}\" within {seconds} s: try again and draw one through"
+            ),
         }
-        tokio::time::sleep(interval).await;
     }
 }
 
-fn as_json(card: &CardDescription) -> String {
-    json!({
-        "technology": card.technology,
-        "uid": card.uid,
-        "card_number": card.card_number(),
-        "capacity": card.capacity,
-    })
-    .to_string()
-}
-
-fn as_text(card: &CardDescription) -> String {
-    let uid = card
-        .uid
-        .map_or_else(|| "none".to_owned(), |uid| uid.to_string());
-    let number = card.card_number().unwrap_or_else(|| {
-        if card.technology.is_swiped() {
-            "none: cards are drawn through this encoder, and it sees none before".to_owned()
-        } else {
-            "none: the card draws a new uid each time".to_owned()
+/// Looks until one card lies there alone, or was drawn through.
+async fn look(
+    encoder: &mut dyn Encoder,
+    settings: &EncoderSettings,
+    cancel: &CancellationToken,
+    output: &Output,
+    seen: &mut Seen,
+) -> Result<Found, String> {
+    let mut complained = false;
+    loop {
+        let poll = encoder.poll(cancel).await;
+        match poll.map_err(|error| error.to_string())? {
+            Poll::Card(card) if card.technology.is_swiped() => {
+                *seen = Seen::Slot;
+                return swipe::read(encoder, card, cancel, output).await;
+            }
+            Poll::Card(card) => return Ok(Found::Lying(card)),
+            Poll::Several => {
+                *seen = Seen::Several;
+                if !complained {
+                    output.complain("more than one card lies there: leave one");
+                    complained = true;
+                }
+            }
+            Poll::Empty => *seen = Seen::Nothing,
         }
-    });
-    format!(
-        "technology   {}\nuid          {uid}\ncard number  {number}\ncapacity     {} bytes",
-        card.technology, card.capacity
-    )
+        tokio::select! {
+            () = cancel.cancelled() => return Err("cancelled".to_owned()),
+            () = tokio::time::sleep(settings.poll_interval) => {}
+        }
+    }
 }
 
 #[cfg(test)]
@@ -245,6 +261,7 @@ mod tests {
         card::virtual_card::CardKind,
         wire::{EncoderKey, KeyScope},
     };
+    use serde_json::json;
 
     use super::*;
     use crate::emulation::{EmulationOptions, PtyEncoder};
@@ -275,8 +292,11 @@ mod tests {
         board.place_new(CardKind::Ntag213, Some(uid)).unwrap();
         let settings = settings("Front Desk", board.path().unwrap().unwrap());
         let wait = Duration::from_secs(20);
-        let card = find(&[settings], wait, &Output::standard()).await.unwrap();
-        let told: serde_json::Value = serde_json::from_str(&as_json(&card)).unwrap();
+        let found = find(&[settings], wait, &Output::standard()).await.unwrap();
+        let Found::Lying(card) = &found else {
+            panic!("{found:?}");
+        };
+        let told: serde_json::Value = serde_json::from_str(&found.as_json()).unwrap();
         assert_eq!(
             told,
             json!({
@@ -286,7 +306,7 @@ mod tests {
                 "capacity": card.capacity,
             })
         );
-        let text = as_text(&card);
+        let text = found.as_text();
         assert!(
             text.contains("card number  04a1b2c3d4e5f6") && text.contains("bytes"),
             "{text}"

@@ -1,7 +1,10 @@
 //! `[discovery]`: how encoders are found that are not listed.
 
 use super::{error::ConfigError, table::Table};
-use crate::discovery::{Adopt, DiscoverySettings};
+use crate::{
+    discovery::{Adopt, DiscoverySettings},
+    encoder::EncoderSettings,
+};
 
 /// What `[discovery]` may hold.
 pub(super) const KEYS: &[&str] = &["enabled", "probe", "adopt", "sys", "dev"];
@@ -9,12 +12,30 @@ pub(super) const KEYS: &[&str] = &["enabled", "probe", "adopt", "sys", "dev"];
 const ADOPT_EXPECTED: &str = "auto or listed";
 const DIRECTORY_EXPECTED: &str = "the path of a directory";
 
-pub(super) fn read(root: &Table<'_>) -> Result<DiscoverySettings, ConfigError> {
-    let mut settings = DiscoverySettings::default();
+/// Reads the table; `listed` are the encoders that are to be found by their keys.
+pub(super) fn read(
+    root: &Table<'_>,
+    listed: Vec<EncoderSettings>,
+) -> Result<DiscoverySettings, ConfigError> {
+    let mut settings = DiscoverySettings {
+        listed,
+        ..DiscoverySettings::default()
+    };
     let Some(table) = root.table("discovery", KEYS)? else {
         return Ok(settings);
     };
     settings.enabled = table.boolean("enabled")?.unwrap_or(settings.enabled);
+    if let Some(listed) = settings.listed.first().filter(|_| !settings.enabled) {
+        let problem = format!(
+            "is false, and the encoder \"{}\" has a `key` that it is to be found by",
+            listed.name
+        );
+        return Err(table.bad(
+            "enabled",
+            problem,
+            "leave it out, or list the encoder's `port`",
+        ));
+    }
     settings.probe = table.boolean("probe")?.unwrap_or(settings.probe);
     settings.adopt = match table.text("adopt", ADOPT_EXPECTED)?.as_deref() {
         None | Some("auto") => Adopt::Auto,

@@ -56,9 +56,9 @@ pub struct Settings {
     pub state_dir: Option<PathBuf>,
     /// `[coordinator]`: whom to connect to. Only `run` needs it.
     pub coordinator: Option<CoordinatorSettings>,
-    /// `[discovery]`: how encoders are found that are not listed.
+    /// `[discovery]`: how encoders are found that have no port listed, and every `[[encoder]]` with a `key`.
     pub discovery: DiscoverySettings,
-    /// `[[encoder]]`: the encoders of this PC, in the order of the file.
+    /// Every `[[encoder]]` with a `port`, in the order of the file.
     pub encoders: Vec<EncoderSettings>,
     /// `[log]`: what is logged.
     pub log: LogSettings,
@@ -153,7 +153,7 @@ impl Settings {
     pub fn parse(text: &str, layers: &Layers) -> Result<Self, ConfigError> {
         let file = layers.file.as_path();
         let root = Table::new(file, "", merge(text, layers)?, ROOT_KEYS)?;
-        let encoders = encoder::read_all(&root)?;
+        let encoder::Listed { by_port, by_key } = encoder::read_all(&root)?;
         Ok(Self {
             file: layers.file.clone(),
             state_dir: directory_path(&root, "state_dir", file, STATE_DIR_EXPECTED)?,
@@ -161,8 +161,8 @@ impl Settings {
                 .table("coordinator", COORDINATOR_KEYS)?
                 .map(|table| coordinator(&table, file))
                 .transpose()?,
-            discovery: discovery::read(&root)?,
-            encoders,
+            discovery: discovery::read(&root, by_key)?,
+            encoders: by_port,
             log: root
                 .table("log", LOG_KEYS)?
                 .map_or(Ok(LogSettings::default()), |table| log(&table))?,

@@ -107,7 +107,15 @@ fn the_sample_file_is_accepted() {
     let everything = sample.replace("#= ", "");
     let everything = Settings::parse(&everything, &layers()).unwrap();
     assert_eq!(everything.encoders.len(), 1);
-    assert_eq!(everything.discovery, DiscoverySettings::default());
+    let [listed] = everything.discovery.listed.as_slice() else {
+        panic!("{everything:?}");
+    };
+    assert_eq!(listed.key.0, "usb:0403:6001:A9XK01");
+    let rest = DiscoverySettings {
+        listed: Vec::new(),
+        ..everything.discovery
+    };
+    assert_eq!(rest, DiscoverySettings::default());
 }
 
 #[test]
@@ -124,6 +132,46 @@ fn how_encoders_are_found_can_be_set() {
         message("[discovery]\nadopt = \"all\""),
         "/etc/a.toml: `discovery.adopt`: got \"all\"; expected auto or listed"
     );
+}
+
+#[test]
+fn an_encoder_can_be_listed_by_its_key() {
+    let by_key =
+        |key: &str| format!("[[encoder]]\nname = \"Bar\"\ndriver = \"msr605\"\nkey = \"{key}\"\n");
+    let text = by_key("socket:0000:00:14.0/2.3:1.0") + "lift_between_cards = false\n";
+    let settings = Settings::parse(&text, &layers()).unwrap();
+    assert_eq!(settings.encoders, []);
+    let [listed] = settings.discovery.listed.as_slice() else {
+        panic!("{settings:?}");
+    };
+    assert_eq!(listed.name, "Bar");
+    assert_eq!(listed.key_scope, encoder_protocols::wire::KeyScope::Agent);
+    assert!(listed.named && listed.adopted && !listed.lift_between_cards);
+    let usb = by_key("usb:0403:6001:A9XK01");
+    for (text, expected) in [
+        (
+            by_key("A9XK01"),
+            "/etc/a.toml: `encoder[0].key`: \"A9XK01\" is no key of a device; expected a device's key such as \"usb:0403:6001:A9XK01\" or \"socket:0000:00:14.0/2:1.0\", as `encoder-agent devices` prints it",
+        ),
+        (
+            usb.clone() + "port = \"/dev/ttyUSB0\"\n",
+            "/etc/a.toml: `encoder[0].key`: `key` and `port` are both given; keep `key` for an encoder that is found wherever it is plugged in, or `port` for one that always has the same port",
+        ),
+        (
+            usb.clone() + &usb.replace("Bar", "Spa"),
+            "/etc/a.toml: `encoder[1].key`: usb:0403:6001:A9XK01 is the key of encoder[0] too; give each encoder a key of its own",
+        ),
+        (
+            format!("[discovery]\nenabled = false\n{usb}"),
+            "/etc/a.toml: `discovery.enabled`: is false, and the encoder \"Bar\" has a `key` that it is to be found by; leave it out, or list the encoder's `port`",
+        ),
+        (
+            "[[encoder]]\nname = \"Bar\"\ndriver = \"msr605\"\n".to_owned(),
+            "/etc/a.toml: `encoder[0].port`: missing; expected `port` with the encoder's port, or `key` with what `encoder-agent devices` prints as its key",
+        ),
+    ] {
+        assert_eq!(message(&text), expected);
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! What an encoder is recognised by, and what it is called.
 //!
-//! In this order: the USB device's serial number; the number that the device itself tells once it is open; the socket
-//! that it is plugged into; the name of its port. The first two count within the whole access system, the others within
-//! this agent only.
+//! In this order: the socket, where the configuration lists it; the USB device's serial number; the number that the device
+//! itself tells once it is open; the socket that it is plugged into; the name of its port. The two numbers count within the
+//! whole access system, the others within this agent only.
 
 use encoder_protocols::wire::{EncoderKey, KeyScope};
 
@@ -27,6 +27,9 @@ const PLACEHOLDERS: &[&str] = &[
 
 /// The shortest serial number that can tell devices apart.
 const SHORTEST_SERIAL: usize = 4;
+
+/// What a key begins with that has the number which a device tells once it is open.
+pub(super) const OWN_NUMBER: &str = "chip:";
 
 /// A key, and how far it counts.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -55,7 +58,7 @@ pub fn by_serial(candidate: &Candidate) -> Option<Recognition> {
 pub fn by_own_number(driver: &str, identity: &EncoderIdentity) -> Option<Recognition> {
     let serial = identity.serial.as_deref()?;
     tells_apart(serial).then(|| Recognition {
-        key: EncoderKey(format!("chip:{driver}:{serial}")),
+        key: EncoderKey(format!("{OWN_NUMBER}{driver}:{serial}")),
         scope: KeyScope::System,
     })
 }
@@ -69,6 +72,27 @@ pub fn by_place(candidate: &Candidate) -> Recognition {
     Recognition {
         key: EncoderKey(key),
         scope: KeyScope::Agent,
+    }
+}
+
+/// How far a key counts that the configuration lists an encoder by: `usb:`, `chip:` or `socket:` and what follows them as
+/// [`by_serial`], [`by_own_number`] and [`by_place`] write it. None for a text that no device can be recognised by, and for a
+/// port's name, which the configuration lists as one.
+pub fn scope_of_listed(key: &str) -> Option<KeyScope> {
+    let (kind, rest) = key.split_once(':')?;
+    let is_id = |text: &str| {
+        text.len() == 4
+            && text
+                .bytes()
+                .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let mut parts = rest.splitn(3, ':');
+    let mut part = || parts.next().unwrap_or_default();
+    match kind {
+        "usb" => (is_id(part()) && is_id(part()) && !part().is_empty()).then_some(KeyScope::System),
+        "chip" => (!part().is_empty() && !part().is_empty()).then_some(KeyScope::System),
+        "socket" => (!rest.is_empty()).then_some(KeyScope::Agent),
+        _ => None,
     }
 }
 
@@ -158,6 +182,41 @@ mod tests {
             );
         }
         assert_eq!(by_serial(&candidate(None, 0, None)), None);
+    }
+
+    #[test]
+    fn every_key_but_a_ports_can_be_listed_as_it_is_written() {
+        let device = candidate(Some("A9:XK01"), 0x100, Some("0000:00:14.0/2:1.0"));
+        let identity = EncoderIdentity {
+            model: None,
+            serial: Some("24B7F0".to_owned()),
+            firmware: None,
+            abilities: Abilities::default(),
+        };
+        for recognition in [
+            by_serial(&device).unwrap(),
+            by_own_number("msr605", &identity).unwrap(),
+            by_place(&device),
+        ] {
+            let listed = scope_of_listed(&recognition.key.0);
+            assert_eq!(listed, Some(recognition.scope), "{}", recognition.key);
+        }
+        let port = by_place(&candidate(None, 0, None)).key;
+        for text in [
+            port.0.as_str(),
+            "",
+            "usb",
+            "usb:0403:6001",
+            "usb:0403:6001:",
+            "usb:0403:600I:A9XK01",
+            "usb:1A86:7523:A9XK01",
+            "chip:pn532",
+            "chip::1",
+            "socket:",
+            "A9XK01",
+        ] {
+            assert_eq!(scope_of_listed(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One task per attached encoder: it owns the port and the driver and does one thing at a time. The fleet of them changes
 //! as devices come and go.
 
+mod closed;
 mod fleet;
 mod message;
 mod settings;

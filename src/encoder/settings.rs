@@ -39,3 +39,25 @@ pub struct EncoderSettings {
     /// True where an emulator is known to stand behind the port.
     pub simulated: bool,
 }
+
+impl EncoderSettings {
+    /// An encoder that the configuration does not list, with the driver's own settings; its port is its name.
+    pub fn unlisted(key: EncoderKey, key_scope: KeyScope, driver: &str, port: PathBuf) -> Self {
+        Self {
+            key,
+            key_scope,
+            name: port.display().to_string(),
+            named: false,
+            adopted: true,
+            driver: driver.to_owned(),
+            port,
+            baud: None,
+            dtr: None,
+            rts: None,
+            lift_between_cards: true,
+            allow_irreversible: false,
+            poll_interval: POLL_INTERVAL,
+            simulated: false,
+        }
+    }
+}

@@ -9,7 +9,7 @@ use encoder_protocols::{
 
 use super::presence::Field;
 use crate::{
-    encoder::{EncoderIdentity, EncoderSettings, POLL_INTERVAL},
+    encoder::{EncoderIdentity, EncoderSettings},
     journal::Guard,
 };
 
@@ -72,19 +72,7 @@ impl Attached {
     pub(super) fn awaited(key: EncoderKey, guards: Vec<Guard>, now: Moment) -> Self {
         let settings = EncoderSettings {
             name: key.0.clone(),
-            key,
-            key_scope: KeyScope::Agent,
-            named: false,
-            adopted: true,
-            driver: String::new(),
-            port: PathBuf::new(),
-            baud: None,
-            dtr: None,
-            rts: None,
-            lift_between_cards: true,
-            allow_irreversible: false,
-            poll_interval: POLL_INTERVAL,
-            simulated: false,
+            ..EncoderSettings::unlisted(key, KeyScope::Agent, "", PathBuf::new())
         };
         Self {
             present: false,

@@ -26,7 +26,7 @@ pub(super) struct EncoderArguments {
 enum Action {
     /// List all encoders: whether an agent lists each now, which, and since when it has been there or gone
     List(StoreArguments),
-    /// Give an encoder a name, or take it back
+    /// Give an encoder a name, or take it back; a name in its agent's configuration wins over it
     Rename(Rename),
     /// Let an encoder take jobs
     Adopt(Adopt),

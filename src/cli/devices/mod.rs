@@ -5,7 +5,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
@@ -14,13 +14,14 @@ use self::report::{Report, State};
 use super::{
     Exit, Output, SettingsArgs,
     found::{allowed, opened_by},
+    same_node,
 };
 use crate::{
     clock::Clock,
     config::Settings,
     discovery::{
         Access, Candidate, Lister, Match, Verdict,
-        identity::{by_own_number, by_place, by_serial, display_name},
+        identity::{by_place, display_name},
     },
     drivers::{self, Driver, EncoderError},
     encoder::{EncoderIdentity, EncoderSettings},
@@ -113,24 +114,36 @@ async fn look(settings: &Settings, dry_run: bool, output: &Output) -> Vec<Report
         !listed.any(|encoder| same_node(&encoder.port, &candidate.port))
     });
     let others = join_all(others.map(|candidate| found(candidate, settings, dry_run))).await;
-    configured.into_iter().chain(others).collect()
+    let missing = settings.discovery.missing(&candidates).map(Report::missing);
+    configured
+        .into_iter()
+        .chain(others)
+        .chain(missing)
+        .collect()
 }
 
 /// What is attached and not configured: asked where the agent would ask it too.
 async fn found(candidate: &Candidate, settings: &Settings, dry_run: bool) -> Report {
     let matched = Match::of(candidate);
     let mut report = Report::found(candidate, &matched);
+    let listed = settings.discovery.listed_as(candidate);
+    if let Some(listed) = listed {
+        report.list(listed);
+    }
+    let allowed = allowed(candidate, &matched, settings);
     let drivers: Vec<&'static dyn Driver> = match &matched.verdict {
+        Verdict::Exact(_) | Verdict::Possible(_) | Verdict::Foreign if listed.is_some() => {
+            allowed.clone()
+        }
         Verdict::Exact(driver) => vec![*driver],
         Verdict::Possible(drivers) => drivers.clone(),
         Verdict::Foreign => return report,
     };
-    let is_exact = matches!(matched.verdict, Verdict::Exact(_));
-    let allowed = allowed(&matched, settings);
+    let is_exact = listed.is_some() || matches!(matched.verdict, Verdict::Exact(_));
     if dry_run {
         let wanted: Vec<_> = drivers
             .iter()
-            .map(|driver| opened_by(candidate, *driver))
+            .map(|driver| opened_by(candidate, *driver, settings))
             .collect();
         report.would_send = dry_run::first_words(&wanted).await;
     }
@@ -147,7 +160,7 @@ async fn found(candidate: &Candidate, settings: &Settings, dry_run: bool) -> Rep
         return report;
     }
     for driver in allowed {
-        let answer = ask(&opened_by(candidate, driver)).await;
+        let answer = ask(&opened_by(candidate, driver, settings)).await;
         let is_last = !matches!(
             answer,
             Err(EncoderError::Silent { .. }
@@ -155,7 +168,7 @@ async fn found(candidate: &Candidate, settings: &Settings, dry_run: bool) -> Rep
                 | EncoderError::Garbled { .. })
         );
         if let Ok(identity) = &answer {
-            report.recognise(driver.name(), candidate, identity);
+            report.recognise(driver.name(), candidate, identity, settings);
         }
         if is_exact || is_last {
             report.take_answer(&answer);
@@ -168,13 +181,26 @@ async fn found(candidate: &Candidate, settings: &Settings, dry_run: bool) -> Rep
 
 impl Report {
     /// Takes the name and key that the agent gives a device which answered.
-    fn recognise(&mut self, driver: &str, candidate: &Candidate, identity: &EncoderIdentity) {
-        let recognition = by_serial(candidate)
-            .or_else(|| by_own_number(driver, identity))
+    fn recognise(
+        &mut self,
+        driver: &str,
+        candidate: &Candidate,
+        identity: &EncoderIdentity,
+        settings: &Settings,
+    ) {
+        let discovery = &settings.discovery;
+        let recognition = discovery
+            .number_of(candidate, driver, identity)
             .unwrap_or_else(|| by_place(candidate));
-        self.key = Some(recognition.key.0);
-        self.name = Some(display_name(&platform::host_name(), identity, driver));
-        self.driver = Some(driver.to_owned());
+        let listed = discovery.listed(&recognition.key);
+        match listed.filter(|listed| listed.driver == driver) {
+            Some(listed) => self.list(listed),
+            None => {
+                self.key = Some(recognition.key.0);
+                self.name = Some(display_name(&platform::host_name(), identity, driver));
+                self.driver = Some(driver.to_owned());
+            }
+        }
     }
 }
 
@@ -196,9 +222,4 @@ async fn ask(settings: &EncoderSettings) -> Result<EncoderIdentity, EncoderError
         answer = opening => answer,
         never = patience => never,
     }
-}
-
-fn same_node(left: &Path, right: &Path) -> bool {
-    let resolved = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    resolved(left) == resolved(right)
 }

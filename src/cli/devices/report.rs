@@ -3,7 +3,10 @@
 use serde::Serialize;
 
 use crate::{
-    discovery::{Access, Candidate, Match, Verdict},
+    discovery::{
+        Access, Candidate, Match, Verdict,
+        identity::{by_place, by_serial, scope_of_listed},
+    },
     drivers::EncoderError,
     encoder::{EncoderIdentity, EncoderSettings},
     transport::{PortError, PortKind},
@@ -117,6 +120,27 @@ impl Report {
         }
     }
 
+    /// An encoder that the configuration lists by a key which no device has.
+    pub(super) fn missing(listed: &EncoderSettings) -> Self {
+        let mut report = Self {
+            problem: Some("no device with this key is plugged in".to_owned()),
+            fix: Some("plug it in, or correct `key`: every device is told with its own".to_owned()),
+            state: State::Fault,
+            ..Self::new(&listed.port, None)
+        };
+        report.list(listed);
+        report
+    }
+
+    /// The configuration lists it by its key.
+    pub(super) fn list(&mut self, listed: &EncoderSettings) {
+        self.name = Some(listed.name.clone());
+        self.key = Some(listed.key.0.clone());
+        self.driver = Some(listed.driver.clone());
+        self.configured = true;
+        self.why = Some("its key is configured".to_owned());
+    }
+
     /// A device that is attached, and what is known of it without opening it.
     pub(super) fn found(candidate: &Candidate, matched: &Match) -> Self {
         let drivers = match &matched.verdict {
@@ -127,7 +151,9 @@ impl Report {
             }
             Verdict::Foreign => None,
         };
+        let recognition = by_serial(candidate).unwrap_or_else(|| by_place(candidate));
         Self {
+            key: drivers.as_ref().map(|_| recognition.key.0),
             driver: drivers,
             why: Some(matched.why.clone()),
             ..Self::new(&candidate.port, Some(candidate))
@@ -137,9 +163,14 @@ impl Report {
     /// The agent does not ask it, and how that is changed.
     pub(super) fn leave_alone(&mut self, candidate: &Candidate) {
         self.state = State::LeftAlone;
+        let key = self.key.as_ref();
+        let by_key = key.filter(|key| scope_of_listed(key).is_some());
+        let by = match by_key {
+            Some(key) => format!("key = \"{key}\""),
+            None => format!("port = \"{}\"", candidate.port.display()),
+        };
         self.fix = Some(format!(
-            "list it as an [[encoder]] with port = \"{}\", or set probe = true under [discovery]",
-            candidate.port.display()
+            "list it as an [[encoder]] with {by}, or set probe = true under [discovery]"
         ));
     }
 
@@ -212,7 +243,13 @@ impl Report {
         let facts = [
             ("state", Some(self.state.as_str())),
             ("driver", self.driver.as_deref()),
-            ("port", self.name.as_ref().map(|_| self.port.as_str())),
+            (
+                "port",
+                self.name
+                    .as_ref()
+                    .map(|_| self.port.as_str())
+                    .filter(|port| !port.is_empty()),
+            ),
             ("key", self.key.as_deref()),
             ("usb", self.usb.as_deref()),
             ("usb serial", self.usb_serial.as_deref()),

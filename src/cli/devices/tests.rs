@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use encoder_protocols::wire::{Abilities, EncoderKey, KeyScope};
 
@@ -106,6 +106,50 @@ mod attached {
         assert_eq!(reports[1].state, State::Ready);
         assert_eq!(reports[1].key.as_deref(), Some("usb:0403:6001:A9XK01"));
         assert_eq!(reports[1].model.as_deref(), Some("PN532"));
+    }
+
+    #[test]
+    fn a_device_that_is_listed_by_its_key_is_asked_and_named_and_a_missing_one_told() {
+        let board = PtyEncoder::start(&EmulationOptions::default()).unwrap();
+        let port = board.path().unwrap().unwrap();
+        let tree = Tree::new();
+        tree.plug_serial("ttyUSB0", FTDI, &port);
+        let left_alone = looked(&tree, "", false).remove(0);
+        assert_eq!(left_alone.state, State::LeftAlone);
+        let key = left_alone.key.unwrap();
+        assert!(
+            left_alone
+                .fix
+                .unwrap()
+                .contains(&format!("key = \"{key}\""))
+        );
+        let listed = |name: &str, key: &str| {
+            format!("[[encoder]]\nname = \"{name}\"\ndriver = \"pn532\"\nkey = \"{key}\"\n")
+        };
+        let more = listed("Bar", &key) + &listed("Spa", "usb:0403:6001:OTHER");
+        for dry_run in [true, false] {
+            let reports = looked(&tree, &more, dry_run);
+            let [bar, spa] = reports.as_slice() else {
+                panic!("{reports:?}");
+            };
+            assert_eq!(bar.name.as_deref(), Some("Bar"));
+            assert_eq!(bar.key.as_ref(), Some(&key));
+            assert!(bar.configured);
+            let expected = if dry_run {
+                State::WouldBeOpened
+            } else {
+                State::Ready
+            };
+            assert_eq!(bar.state, expected);
+            assert_eq!(spa.name.as_deref(), Some("Spa"));
+            assert_eq!(spa.state, State::Fault);
+            assert!(
+                spa.problem
+                    .as_ref()
+                    .unwrap()
+                    .contains("no device with this key")
+            );
+        }
     }
 
     #[test]

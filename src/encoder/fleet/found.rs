@@ -8,9 +8,9 @@ use super::{CHANNEL_ROOM, Live, Running, trial::Answered};
 use crate::{
     discovery::{
         Adopt,
-        identity::{Recognition, by_own_number, by_place, by_serial, display_name},
+        identity::{Recognition, by_place, by_serial, display_name},
     },
-    encoder::{Attachment, EncoderEvent, EncoderId, EncoderSettings, POLL_INTERVAL},
+    encoder::{Attachment, EncoderEvent, EncoderId, EncoderSettings},
 };
 
 /// A device that joins the fleet.
@@ -62,29 +62,27 @@ impl Running {
             driver,
             encoder,
         } = answered;
+        let discovery = &self.parts.discovery;
         let identity = encoder.identity();
-        let numbered = by_serial(candidate).or_else(|| by_own_number(driver.name(), &identity));
+        let numbered = discovery.number_of(candidate, driver.name(), &identity);
         let conflict = numbered
             .as_ref()
             .and_then(|numbered| self.conflict(&numbered.key, answered));
         let Recognition { key, scope } = numbered
             .filter(|_| conflict.is_none())
             .unwrap_or_else(|| by_place(candidate));
-        let settings = EncoderSettings {
-            key,
-            key_scope: scope,
-            name: display_name(&self.parts.hostname, &identity, driver.name()),
-            named: false,
-            adopted: self.parts.discovery.adopt == Adopt::Auto,
-            driver: driver.name().to_owned(),
-            port: candidate.port.clone(),
-            baud: None,
-            dtr: None,
-            rts: None,
-            lift_between_cards: true,
-            allow_irreversible: false,
-            poll_interval: POLL_INTERVAL,
-            simulated: false,
+        let listed = discovery.listed(&key);
+        let settings = match listed.filter(|listed| listed.driver == driver.name()) {
+            Some(listed) => EncoderSettings {
+                key_scope: scope,
+                port: candidate.port.clone(),
+                ..listed.clone()
+            },
+            None => EncoderSettings {
+                name: display_name(&self.parts.hostname, &identity, driver.name()),
+                adopted: discovery.adopt == Adopt::Auto,
+                ..EncoderSettings::unlisted(key, scope, driver.name(), candidate.port.clone())
+            },
         };
         Found { settings, conflict }
     }
@@ -121,7 +119,7 @@ impl Running {
             .next()?;
         Some(format!(
             "{} and {} bear the same serial number ({key}), so that {} is told by its socket: keep it plugged in there, \
-             or name its port in the configuration",
+             or list its socket or port in the configuration",
             own.port.display(),
             other.display(),
             own.port.display(),

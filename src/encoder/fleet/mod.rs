@@ -26,7 +26,7 @@ use super::{EncoderCommand, EncoderEvent, EncoderId, EncoderSettings, Start, tas
 use crate::{
     clock::Clock,
     discovery::{Access, Candidate, DiscoverySettings, Lister, Match, Verdict, Watcher},
-    drivers::{Driver, Probing},
+    drivers::Driver,
     transport::Opener,
 };
 
@@ -83,6 +83,8 @@ struct Running {
     waiting: Vec<Answered>,
     /// What was attached when it was last looked.
     seen: Vec<Candidate>,
+    /// It was said which listed encoders are not there.
+    has_told_missing: bool,
 }
 
 /// A found encoder.
@@ -129,6 +131,7 @@ impl Running {
             trying: JoinSet::new(),
             waiting: Vec::new(),
             seen: Vec::new(),
+            has_told_missing: false,
         }
     }
 
@@ -242,23 +245,39 @@ impl Running {
         self.waiting
             .retain(|answered| present(&answered.candidate.instance));
         self.trials.retain(present);
+        self.tell_missing();
         self.try_all();
         self.tell_problems();
+    }
+
+    /// Says once at the start which listed encoders are not plugged in, so that a mistyped key is noticed.
+    fn tell_missing(&mut self) {
+        if std::mem::replace(&mut self.has_told_missing, true) {
+            return;
+        }
+        for listed in self.parts.discovery.missing(&self.seen) {
+            tracing::warn!(
+                name = %listed.name, key = %listed.key,
+                "an encoder of the configuration is not plugged in, or `key` is not its key: `encoder-agent devices` prints every one"
+            );
+        }
     }
 
     fn try_all(&mut self) {
         let now = self.parts.clock.now();
         for candidate in &self.seen {
-            if self.is_taken(candidate) || !self.trials.is_due(&candidate.instance, now) {
+            if self.is_taken(candidate) || !self.trials.is_due(candidate, now) {
                 continue;
             }
+            let discovery = &self.parts.discovery;
             let found = Match::among(self.parts.drivers, candidate);
-            let drivers = self.allowed(&found);
+            let drivers = discovery.allowed(self.parts.drivers, candidate, &found);
             if drivers.is_empty() {
                 self.trials.pass_over(candidate, &found);
                 continue;
             }
-            let is_exact = matches!(found.verdict, Verdict::Exact(_));
+            let listed = discovery.listed_as(candidate);
+            let is_exact = listed.is_some() || matches!(found.verdict, Verdict::Exact(_));
             match &candidate.access {
                 Access::Missing => {}
                 Access::NotPermitted { group } => {
@@ -267,9 +286,12 @@ impl Running {
                 }
                 Access::Permitted => {
                     self.trials.begin(&candidate.instance, is_exact);
+                    let ways = drivers
+                        .into_iter()
+                        .map(|driver| trial::way(candidate, driver, listed));
                     self.trying.spawn(trial::try_drivers(
                         candidate.clone(),
-                        drivers,
+                        ways.collect(),
                         self.parts.opener.clone(),
                         self.parts.clock,
                         self.leave.child_token(),
@@ -290,20 +312,6 @@ impl Running {
                 .iter()
                 .any(|other| other.candidate.instance == candidate.instance)
             || self.configured_ports.iter().any(|port| is_candidate(port))
-    }
-
-    /// The drivers that may be tried on a device.
-    fn allowed(&self, found: &Match) -> Vec<&'static dyn Driver> {
-        match &found.verdict {
-            Verdict::Exact(driver) => vec![*driver],
-            Verdict::Possible(drivers) => {
-                let may_ask = |driver: &&'static dyn Driver| {
-                    self.parts.discovery.probe || driver.probing() == Probing::Passive
-                };
-                drivers.iter().copied().filter(may_ask).collect()
-            }
-            Verdict::Foreign => Vec::new(),
-        }
     }
 
     async fn tried(&mut self, tried: Tried) {

@@ -16,7 +16,9 @@ use crate::{
         Adopt, Sysfs,
         tree::{SIXTY_FOUR, Tree, UsbStick},
     },
-    drivers::{Claim, CommandCost, DRIVERS, Encoder, EncoderError, HidSign, Sign, UsbId},
+    drivers::{
+        Claim, CommandCost, DRIVERS, Encoder, EncoderError, HidSign, Probing, Sign, UsbId,
+    },
     emulation::{EmulationOptions, PtyEncoder},
     encoder::{EncoderIdentity, Poll, Signal},
     transport::{HidPeer, HidPort, Port},
@@ -252,6 +254,93 @@ async fn two_devices_with_one_serial_number_are_reported_and_not_guessed() {
     bench.stop().await;
 }
 
+/// An `[[encoder]]` with this key.
+fn listed(key: &str, driver: &str) -> EncoderSettings {
+    EncoderSettings {
+        name: "Concierge".to_owned(),
+        named: true,
+        lift_between_cards: false,
+        ..EncoderSettings::unlisted(
+            EncoderKey(key.to_owned()),
+            KeyScope::Agent,
+            driver,
+            PathBuf::new(),
+        )
+    }
+}
+
+#[tokio::test]
+async fn an_encoder_listed_by_its_key_is_asked_without_leave_and_has_its_name_in_any_socket() {
+    let (_one, one) = board();
+    let (stranger_board, two) = board();
+    let discovery = DiscoverySettings {
+        adopt: Adopt::Listed,
+        listed: vec![listed("usb:0403:6001:A9XK01", "pn532")],
+        ..DiscoverySettings::default()
+    };
+    let tree = Tree::new();
+    // Another adapter of that kind is none of those that may be asked.
+    let stranger = UsbStick {
+        socket: "1-5",
+        serial: Some("B70000"),
+        ..FTDI
+    };
+    tree.plug_serial("ttyUSB0", stranger, &two);
+    let elsewhere = UsbStick {
+        socket: "1-7",
+        ..FTDI
+    };
+    tree.plug_serial("ttyUSB1", elsewhere, &one);
+    let mut bench = Bench::new(tree, discovery);
+    let (_, settings) = bench.joined().await;
+    assert_eq!(settings.key.0, "usb:0403:6001:A9XK01");
+    assert_eq!(settings.key_scope, KeyScope::System);
+    assert_eq!(settings.name, "Concierge");
+    assert_eq!(settings.port, bench.tree.node("ttyUSB1"));
+    assert!(settings.named && settings.adopted && !settings.lift_between_cards);
+    assert_eq!(stranger_board.stats().unwrap().bytes_in, 0);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_listed_socket_counts_more_than_what_is_plugged_into_it() {
+    let (_board, path) = board();
+    let key = "socket:0000:00:14.0/1:1.0";
+    let discovery = DiscoverySettings {
+        listed: vec![listed(key, "pn532")],
+        ..DiscoverySettings::default()
+    };
+    let tree = Tree::new();
+    tree.plug_serial("ttyUSB0", FTDI, &path);
+    let mut bench = Bench::new(tree, discovery);
+    let (_, settings) = bench.joined().await;
+    assert_eq!(settings.key.0, key);
+    assert_eq!(settings.key_scope, KeyScope::Agent);
+    assert_eq!(settings.name, "Concierge");
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_listed_key_of_another_family_is_asked_in_that_ones_way_alone_and_told() {
+    let (_board, path) = board();
+    let discovery = DiscoverySettings {
+        listed: vec![listed("usb:0403:6001:A9XK01", "msr605")],
+        ..DiscoverySettings::default()
+    };
+    let tree = Tree::new();
+    tree.plug_serial("ttyUSB0", FTDI, &path);
+    let mut bench = Bench::new(tree, discovery);
+    bench.problem("msr605:").await;
+    assert!(
+        bench
+            .problems
+            .borrow()
+            .iter()
+            .all(|told| !told.contains("pn532:"))
+    );
+    bench.stop().await;
+}
+
 /// A pseudo terminal in the place of a foreign device.
 struct Foreign {
     device: std::fs::File,
@@ -399,7 +488,8 @@ async fn a_hid_encoder_that_is_told_by_its_reports_needs_no_leave() {
     bench.stop().await;
 }
 
-#[tokio::test]
+// In virtual time: it is told only when udev had its time.
+#[tokio::test(start_paused = true)]
 async fn an_encoder_that_may_not_be_opened_is_a_problem_that_goes_with_it() {
     let opener = Opener::new(|settings| {
         Box::pin(async move {

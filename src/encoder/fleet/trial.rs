@@ -7,8 +7,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
-    discovery::{Candidate, Match},
+    discovery::{Access, Candidate, Match},
     drivers::{Driver, Encoder, EncoderError},
+    encoder::{EncoderSettings, closed::Closed},
     transport::{Opener, PortError, PortSettings},
 };
 
@@ -35,10 +36,6 @@ const PAUSES_POSSIBLE: [Duration; 4] = [
 /// The pause after an attempt that ended before a byte was sent.
 const PAUSE_UNOPENED: Duration = Duration::from_secs(2);
 
-/// How long a device may be closed to this process before it is told: its node belongs to root until udev has given it to
-/// its group.
-const UDEV_WITHIN: Duration = Duration::from_secs(2);
-
 /// A device that answered a driver.
 pub(super) struct Answered {
     pub(super) candidate: Candidate,
@@ -55,17 +52,38 @@ pub(super) enum Tried {
     },
 }
 
+/// A driver, and how it opens its port.
+pub(super) type Way = (&'static dyn Driver, PortSettings);
+
+/// How a driver opens a device's port; the configuration may have said so.
+pub(super) fn way(
+    candidate: &Candidate,
+    driver: &'static dyn Driver,
+    listed: Option<&EncoderSettings>,
+) -> Way {
+    let port = PortSettings {
+        path: candidate.port.clone(),
+        baud: listed
+            .and_then(|listed| listed.baud)
+            .unwrap_or(driver.baud()),
+        dtr: listed.and_then(|listed| listed.dtr),
+        rts: listed.and_then(|listed| listed.rts),
+    };
+    (driver, port)
+}
+
 /// Asks the device behind a port in the way of each driver, one after the other, until one is answered.
 pub(super) async fn try_drivers(
     candidate: Candidate,
-    drivers: Vec<&'static dyn Driver>,
+    ways: Vec<Way>,
     opener: Opener,
     clock: Clock,
     stop: CancellationToken,
 ) -> Tried {
     let mut failures = Vec::new();
-    for driver in drivers {
-        let asked = ask(&candidate, driver, &opener, clock, stop.child_token()).await;
+    for way in ways {
+        let driver = way.0;
+        let asked = ask(way, &opener, clock, stop.child_token()).await;
         match asked {
             Ok(encoder) => {
                 return Tried::Answered(Box::new(Answered {
@@ -90,18 +108,11 @@ pub(super) async fn try_drivers(
 }
 
 async fn ask(
-    candidate: &Candidate,
-    driver: &'static dyn Driver,
+    (driver, wanted): Way,
     opener: &Opener,
     clock: Clock,
     cancel: CancellationToken,
 ) -> Result<Box<dyn Encoder>, EncoderError> {
-    let wanted = PortSettings {
-        path: candidate.port.clone(),
-        baud: driver.baud(),
-        dtr: None,
-        rts: None,
-    };
     let starting = async {
         let port = opener.open(wanted).await?;
         driver.start(port, clock, &cancel).await
@@ -130,8 +141,7 @@ struct Trial {
     attempts: usize,
     /// When to try again, where nothing but time is waited for.
     next: Option<Moment>,
-    /// Since when it may not be opened.
-    closed_since: Option<Moment>,
+    closed: Closed,
     problem: Option<String>,
     conflict: Option<String>,
     /// What the log said last.
@@ -145,10 +155,12 @@ impl Trials {
             .retain(|instance, trial| trial.is_running || is_present(instance));
     }
 
-    pub(super) fn is_due(&self, instance: &str, now: Moment) -> bool {
-        self.of
-            .get(instance)
-            .is_none_or(|trial| !trial.is_running && trial.next.is_none_or(|next| next <= now))
+    /// Whether the device is to be tried now; one that was closed and is so no more at once.
+    pub(super) fn is_due(&self, candidate: &Candidate, now: Moment) -> bool {
+        self.of.get(&candidate.instance).is_none_or(|trial| {
+            let is_opened = trial.closed.is_closed() && candidate.access == Access::Permitted;
+            !trial.is_running && (is_opened || trial.next.is_none_or(|next| next <= now))
+        })
     }
 
     /// When the next device is to be tried again.
@@ -161,7 +173,6 @@ impl Trials {
         trial.is_exact = is_exact;
         trial.is_running = true;
         trial.next = None;
-        trial.closed_since = None;
     }
 
     /// Notes that nobody may be tried; said once in the log.
@@ -188,13 +199,10 @@ impl Trials {
         };
         let trial = self.of.entry(candidate.instance.clone()).or_default();
         trial.is_exact = is_exact;
-        let told_at = *trial.closed_since.get_or_insert(now) + UDEV_WITHIN;
-        if now < told_at {
-            trial.next = Some(told_at);
-            return;
+        trial.next = trial.closed.note(now);
+        if trial.next.is_none() {
+            trial.tell(error.to_string());
         }
-        trial.next = None;
-        trial.tell(error.to_string());
     }
 
     pub(super) fn answered(&mut self, instance: &str) {
@@ -222,6 +230,11 @@ impl Trials {
             return;
         };
         trial.is_running = false;
+        if let Some(group) = closed_to(failures) {
+            let is_exact = trial.is_exact;
+            return self.not_permitted(now, candidate, group, is_exact);
+        }
+        trial.closed.end();
         let is_unopened = failures
             .iter()
             .any(|(_, error)| matches!(error, EncoderError::Port(_)));
@@ -257,6 +270,16 @@ impl Trials {
     }
 }
 
+/// The group that a port belongs to which could not be opened for want of permission.
+fn closed_to(failures: &[(&'static str, EncoderError)]) -> Option<Option<String>> {
+    failures.iter().find_map(|(_, error)| {
+        let EncoderError::Port(PortError::NotPermitted { group, .. }) = error else {
+            return None;
+        };
+        Some(group.clone())
+    })
+}
+
 impl Trial {
     fn tell(&mut self, problem: String) {
         if self.logged.as_ref() != Some(&problem) {
@@ -274,12 +297,12 @@ impl Trial {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{discovery::Access, transport::PortKind};
+    use crate::{encoder::closed::UDEV_WITHIN, transport::PortKind};
 
-    #[test]
-    fn a_closed_device_is_told_only_when_udev_had_its_time() {
-        let group = Some("dialout".to_owned());
-        let candidate = Candidate {
+    const GROUP: &str = "dialout";
+
+    fn candidate() -> Candidate {
+        Candidate {
             port: "/dev/hidraw0".into(),
             kind: PortKind::Hid,
             usb: None,
@@ -287,19 +310,70 @@ mod tests {
             socket: None,
             instance: "1".to_owned(),
             access: Access::NotPermitted {
-                group: group.clone(),
+                group: Some(GROUP.to_owned()),
             },
+        }
+    }
+
+    fn not_permitted() -> [(&'static str, EncoderError); 1] {
+        let error = PortError::NotPermitted {
+            path: "/dev/hidraw0".into(),
+            group: Some(GROUP.to_owned()),
         };
+        [("msr605", EncoderError::Port(error))]
+    }
+
+    #[test]
+    fn a_closed_device_is_told_only_when_udev_had_its_time() {
         let mut trials = Trials::default();
         let plugged = Moment::ORIGIN + Duration::from_secs(60);
         for (after, told) in [(0, 0), (1, 0), (2, 1), (3, 1)] {
             let now = plugged + Duration::from_secs(after);
-            trials.not_permitted(now, &candidate, group.clone(), true);
+            trials.not_permitted(now, &candidate(), Some(GROUP.to_owned()), true);
             assert_eq!(trials.problems().len(), told, "after {after} s");
         }
         trials.begin("1", true);
+        trials.answered("1");
+        assert_eq!(trials.problems(), Vec::<String>::new());
         let later = plugged + Duration::from_secs(9);
-        trials.not_permitted(later, &candidate, group, true);
+        trials.not_permitted(later, &candidate(), Some(GROUP.to_owned()), true);
         assert_eq!(trials.next_due(), Some(later + UDEV_WITHIN));
+        assert_eq!(trials.problems(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_device_that_udev_has_opened_is_tried_at_once() {
+        let mut trials = Trials::default();
+        let now = Moment::ORIGIN + Duration::from_secs(60);
+        trials.not_permitted(now, &candidate(), Some(GROUP.to_owned()), true);
+        let soon = now + Duration::from_millis(40);
+        assert!(!trials.is_due(&candidate(), soon));
+        let opened = Candidate {
+            access: Access::Permitted,
+            ..candidate()
+        };
+        assert!(trials.is_due(&opened, soon));
+    }
+
+    #[test]
+    fn a_device_that_closes_between_the_look_and_the_opening_has_the_same_time() {
+        let mut trials = Trials::default();
+        let mut now = Moment::ORIGIN + Duration::from_secs(60);
+        for told in [0, 0, 1, 1] {
+            trials.begin("1", true);
+            trials.failed(now, &candidate(), &not_permitted());
+            assert_eq!(trials.problems().len(), told, "{now:?}");
+            now = now + UDEV_WITHIN / 2;
+        }
+        // Opened, and then silent: another matter.
+        trials.begin("1", true);
+        let silent = EncoderError::Silent {
+            device: "MSR encoder",
+            waited_ms: 500,
+        };
+        trials.failed(now, &candidate(), &[("msr605", silent)]);
+        trials.begin("1", true);
+        trials.failed(now, &candidate(), &not_permitted());
+        assert_eq!(trials.next_due(), Some(now + UDEV_WITHIN));
     }
 }

@@ -20,11 +20,12 @@ use tracing::Instrument;
 use self::operation::{unprepared, untouched};
 use super::{
     EncoderCommand, EncoderEvent, EncoderId, EncoderSettings, OperationError, OperationResult,
+    closed::Closed,
 };
 use crate::{
     clock::Clock,
     drivers::{self, Encoder, EncoderError},
-    transport::Opener,
+    transport::{Opener, PortError},
 };
 
 /// The first pause after a failure; it doubles with each further one.
@@ -98,6 +99,7 @@ pub fn spawn(start: Start) -> JoinHandle<()> {
         watching: false,
         deferred: VecDeque::new(),
         problem: None,
+        closed: Closed::default(),
     };
     tokio::spawn(task.run(opened).instrument(span))
 }
@@ -118,6 +120,7 @@ struct EncoderTask<O> {
     deferred: VecDeque<EncoderCommand>,
     /// Why the encoder cannot be used, while that is so.
     problem: Option<EncoderError>,
+    closed: Closed,
 }
 
 /// The process stops, or nobody commands this task any more.
@@ -163,12 +166,30 @@ impl<O: FnMut() -> Opening + Send> EncoderTask<O> {
                     }
                 }
             };
-            self.report_fault(error).await;
-            if self.pause(pause_after(failures)).await.is_err() {
+            let pause = match self.unsaid_for(&error) {
+                Some(pause) => pause,
+                None => {
+                    self.report_fault(error).await;
+                    failures += 1;
+                    pause_after(failures - 1)
+                }
+            };
+            if self.pause(pause).await.is_err() {
                 return;
             }
-            failures += 1;
         }
+    }
+
+    /// How long nothing is said of a port that may not be opened: udev may still be about it.
+    fn unsaid_for(&mut self, error: &EncoderError) -> Option<Duration> {
+        if !matches!(error, EncoderError::Port(PortError::NotPermitted { .. })) {
+            self.closed.end();
+            return None;
+        }
+        let now = self.clock.now();
+        let told_at = self.closed.note(now)?;
+        tracing::debug!(%error, "the encoder's port may not be opened yet");
+        Some(told_at.since(now))
     }
 
     async fn open(&mut self) -> Result<Result<Box<dyn Encoder>, EncoderError>, Over> {

@@ -26,6 +26,8 @@ use crate::{
 struct Script {
     /// How often opening fails before it succeeds.
     unplugged: u32,
+    /// Until when the port belongs to root.
+    closed_until: Option<Moment>,
     /// The time that a preparation takes.
     prepare_time: Duration,
     /// The time that a write takes.
@@ -182,6 +184,12 @@ impl Bench {
                     scripted.unplugged -= 1;
                     return Err(gone());
                 }
+                if scripted
+                    .closed_until
+                    .is_some_and(|until| clock.now() < until)
+                {
+                    return Err(not_permitted());
+                }
                 drop(scripted);
                 let encoder: Box<dyn Encoder> = Box::new(Scripted { script, clock });
                 Ok(encoder)
@@ -199,6 +207,7 @@ impl Bench {
             watching: false,
             deferred: VecDeque::new(),
             problem: None,
+            closed: Closed::default(),
         };
         Self {
             script,
@@ -282,6 +291,27 @@ async fn a_resting_encoder_is_asked_whether_it_works() {
     let mut bench = Bench::ready(Script::default()).await;
     bench.quiet(Duration::from_secs(11)).await;
     assert_eq!(bench.asked(), ["open", "health", "health"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_that_udev_opens_soon_is_no_fault_and_one_that_stays_closed_is() {
+    for (closed_for, is_fault) in [(500, false), (1_900, false), (5_000, true)] {
+        let until = Moment::ORIGIN + Duration::from_millis(closed_for);
+        let mut bench = Bench::new(Script {
+            closed_until: Some(until),
+            ..Script::default()
+        });
+        let begin = bench.clock.now();
+        if is_fault {
+            let event = bench.event().await;
+            let EncoderEvent::Fault { problem, .. } = event else {
+                panic!("{event:?}");
+            };
+            assert!(problem.contains("dialout"), "{problem}");
+            assert_eq!(bench.clock.now().since(begin), Duration::from_secs(2));
+        }
+        assert!(matches!(bench.event().await, EncoderEvent::Ready(_)));
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -508,6 +538,13 @@ async fn the_end_of_the_commands_ends_the_task() {
 fn gone() -> EncoderError {
     EncoderError::Port(PortError::Gone {
         path: PathBuf::from("/dev/ttyUSB0"),
+    })
+}
+
+fn not_permitted() -> EncoderError {
+    EncoderError::Port(PortError::NotPermitted {
+        path: PathBuf::from("/dev/ttyUSB0"),
+        group: Some("dialout".to_owned()),
     })
 }
 

@@ -119,6 +119,31 @@ pub fn decode_stripe(
     })
 }
 
+/// What a stripe with a record of this form says of itself to somebody who has no site key and cannot tell whether it is
+/// authentic.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StripeMark {
+    /// The version of the site key that is to have made it.
+    pub site_key_version: u8,
+    /// The number that stands beside it.
+    pub card_number: String,
+}
+
+/// Whether the tracks look like a record's: its length, its beginning, and a number beside it.
+pub fn stripe_mark(tracks: &[TrackContents]) -> Option<StripeMark> {
+    let digits = text(tracks, RECORD_TRACK)?.strip_prefix(MAGIC)?;
+    let is_whole = MAGIC.len() + digits.len() == RECORD_TRACK.capacity();
+    let card_number = text(tracks, NUMBER_TRACK)?;
+    let is_number = |text: &str| text.bytes().all(|digit| digit.is_ascii_digit());
+    let is_record = is_whole && card_number.len() == CARD_NUMBER_DIGITS;
+    let are_numbers = is_number(digits) && is_number(card_number);
+    Some(StripeMark {
+        site_key_version: Fields(digits).number(KEY_VERSION_DIGITS)?,
+        card_number: card_number.to_owned(),
+    })
+    .filter(|_| is_record && are_numbers)
+}
+
 fn text(tracks: &[TrackContents], track: Track) -> Option<&str> {
     let mut tracks = tracks.iter();
     tracks.find_map(|contents| match &contents.found {

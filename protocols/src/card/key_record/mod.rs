@@ -13,7 +13,7 @@ mod record;
 pub use derive::{DerivedPassword, KeyVersion, SiteKey, VersionedSiteKey};
 pub use extension::extension_length;
 pub use layout::{Layout, LayoutError, Type2Password};
-pub use magstripe::{StripeRecord, decode_stripe};
+pub use magstripe::{StripeMark, StripeRecord, decode_stripe, stripe_mark};
 pub use record::{KeyRecord, KeyRecordError, RecordContentError, decode};
 
 /// The length in bytes of a key record without its extension: three blocks of MIFARE Classic, twelve pages of an Ultralight.

@@ -34,6 +34,7 @@ impl Desk {
             watching: false,
             deferred: VecDeque::new(),
             problem: None,
+            closed: Closed::default(),
         };
         tokio::spawn(task.run(None));
         let mut desk = Self {

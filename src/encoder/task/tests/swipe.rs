@@ -190,6 +190,7 @@ impl Pool {
             watching: false,
             deferred: VecDeque::new(),
             problem: None,
+            closed: Closed::default(),
         };
         tokio::spawn(task.run(None));
         let mut pool = Self {

@@ -24,6 +24,12 @@ fn vectors_of_the_stripe() {
         let decoded = decode_stripe(&read, &[vector.site_key()]).unwrap();
         assert_eq!(decoded.card_number, image.card_number);
         assert_eq!(decoded.record, vector.record());
+        let mark = StripeMark {
+            site_key_version: vector.site_key().version,
+            card_number: image.card_number,
+        };
+        assert_eq!(stripe_mark(&read), Some(mark));
+        assert_eq!(stripe_mark(&read[..1]), None);
         count += 1;
     }
     assert_eq!(count, 3);
@@ -43,6 +49,13 @@ fn it_is_not_for_any_other_number_nor_key() {
         };
         decode_stripe(&read, &keys)
     };
+    for (at, text) in [(0, "9"), (0, "900000000000000="), (1, "12345")] {
+        let mut read = read.clone();
+        read[at].found = TrackFound::Iso {
+            text: text.to_owned(),
+        };
+        assert_eq!(stripe_mark(&read), None, "{text}");
+    }
     let own = text(&read[1]).to_owned();
     assert_eq!(
         with(0, older.text("track_2")),
