@@ -1,11 +1,16 @@
 //! How soon a cancelled job has its outcome and the encoder serves the next one: `cargo bench --bench cancel`.
 //!
 //! A scripted coordinator and the agent's process; the emulated PN532 takes the time of its line at 115200 baud and of the
-//! air. Two jobs are queued, the first is cancelled:
+//! air, the emulated MSR605 that of its line at 9600 baud. Two jobs are queued, the first is cancelled. On the PN532:
 //!
 //! - *waiting*: no card lies there. The next one is served when the agent says of it that it waits for a card.
 //! - *presented*: a card lies there and no plan has come. The next one is served when the card is presented for it.
 //! - *preparing*: the encoder authenticates 15 sectors. The next one is served when the card is presented for it.
+//!
+//! On the MSR605, which must be reset and asked whether it took a card:
+//!
+//! - *armed*: it awaits the swipe that writes. The next one is served when it is presented.
+//! - *reading*: it awaits the swipe of a scan. The next one is served when it is presented.
 
 #[cfg(unix)]
 #[path = "../tests/desk/mod.rs"]
@@ -28,9 +33,13 @@ mod bench {
         time::{Duration, Instant},
     };
 
-    use encoder_protocols::wire::{ErrorCode, Job, Progress, ServiceMessage};
+    use encoder_agent::emulation::PtyMsr605;
+    use encoder_protocols::{
+        msr605::emulator::Pace,
+        wire::{ErrorCode, Job, JobKind, Progress, ServiceMessage},
+    };
 
-    use crate::desk::setting::{CARD, REAL, Setting, finished, write};
+    use crate::desk::setting::{CARD, REAL, Setting, finished, read_stripe, write, write_stripe};
 
     const CANCELS: usize = 100;
 
@@ -50,17 +59,64 @@ mod bench {
         for stage in [Stage::Waiting, Stage::Presented, Stage::Preparing] {
             let times = runtime.block_on(cancels(stage));
             let (outcomes, served): (Vec<_>, Vec<_>) = times.into_iter().unzip();
-            let told = [("to the outcome", outcomes), ("to the next job", served)];
-            for (what, times) in told {
-                writeln!(
-                    stdout(),
-                    "{:<11}{what:<17}{}",
-                    format!("{stage:?}"),
-                    figures(times)
-                )?;
-            }
+            print(&format!("{stage:?}"), outcomes, served)?;
+        }
+        for (name, kind) in [("Armed", JobKind::Encode), ("Reading", JobKind::Scan)] {
+            let times = runtime.block_on(swipe_cancels(kind));
+            let (outcomes, served): (Vec<_>, Vec<_>) = times.into_iter().unzip();
+            print(name, outcomes, served)?;
         }
         Ok(())
+    }
+
+    fn print(stage: &str, outcomes: Vec<Duration>, served: Vec<Duration>) -> std::io::Result<()> {
+        for (what, times) in [("to the outcome", outcomes), ("to the next job", served)] {
+            writeln!(stdout(), "{stage:<11}{what:<17}{}", figures(times))?;
+        }
+        Ok(())
+    }
+
+    /// Cancels jobs for which the encoder awaits a swipe.
+    async fn swipe_cancels(kind: JobKind) -> Vec<(Duration, Duration)> {
+        let pace = Pace {
+            wire: true,
+            swipe: true,
+        };
+        let mut setting = Setting::swiping(pace).await;
+        let mut times = Vec::with_capacity(CANCELS);
+        for _ in 0..CANCELS {
+            let first = offered(&mut setting, kind).await;
+            let presented = setting.presented(&first).await;
+            let plan = match kind {
+                JobKind::Encode => write_stripe(),
+                JobKind::Scan => read_stripe(),
+            };
+            setting.plan(&presented, plan).await;
+            let swipes = |progress: &Progress| *progress == Progress::SwipeCard;
+            setting.progress(&first, swipes).await;
+            armed(&setting.bench).await;
+            let next = offered(&mut setting, kind).await;
+            let began = Instant::now();
+            cancel(&mut setting, &first).await;
+            let outcome = began.elapsed();
+            setting.presented(&next).await;
+            times.push((outcome, began.elapsed()));
+            cancel(&mut setting, &next).await;
+        }
+        setting.stop().await;
+        times
+    }
+
+    async fn offered(setting: &mut Setting<PtyMsr605>, kind: JobKind) -> Job {
+        let job = setting.job(kind, Duration::from_secs(20));
+        setting.offer(&job).await;
+        job
+    }
+
+    async fn armed(encoder: &PtyMsr605) {
+        while !encoder.waits().is_ok_and(|waits| waits) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     async fn cancels(stage: Stage) -> Vec<(Duration, Duration)> {
@@ -113,7 +169,7 @@ mod bench {
     }
 
     /// Cancels a job and waits for its outcome.
-    async fn cancel(setting: &mut Setting, job: &Job) {
+    async fn cancel<B>(setting: &mut Setting<B>, job: &Job) {
         setting
             .line
             .say(&ServiceMessage::Cancel {

@@ -188,45 +188,4 @@ async fn join(tasks: Tasks) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-    use crate::config::Layers;
-
-    /// How long a test waits before it gives up.
-    const PATIENCE: Duration = Duration::from_secs(10);
-
-    fn agent(state_dir: &Path, stop: &CancellationToken) -> Agent {
-        let text = format!(
-            "state_dir = \"{}\"\n[coordinator]\nurl = \"ws://127.0.0.1:1\"\ntoken = \"t\"\n\
-             [discovery]\nenabled = false\n\
-             [[encoder]]\nname = \"One\"\ndriver = \"pn532\"\nport = \"/dev/no-such-port\"\n",
-            state_dir.display()
-        );
-        let settings = Settings::parse(&text, &Layers::default()).unwrap();
-        Agent::prepare(&settings, stop.clone()).unwrap()
-    }
-
-    #[tokio::test]
-    async fn it_stops_when_it_is_told() {
-        let directory = tempfile::tempdir().unwrap();
-        let stop = CancellationToken::new();
-        let running = tokio::spawn(agent(directory.path(), &stop).run());
-        stop.cancel();
-        let ended = tokio::time::timeout(PATIENCE, running).await;
-        ended.unwrap().unwrap().unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_part_that_ends_by_itself_ends_the_agent_with_an_error() {
-        let directory = tempfile::tempdir().unwrap();
-        let stop = CancellationToken::new();
-        let mut agent = agent(directory.path(), &stop);
-        // An encoder's task ends when nobody commands it.
-        agent.runner.encoders.clear();
-        let ended = tokio::time::timeout(PATIENCE, agent.run()).await;
-        assert!(matches!(ended.unwrap(), Err(AgentError::Died)));
-        assert!(stop.is_cancelled());
-    }
-}
+mod tests;

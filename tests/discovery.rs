@@ -163,3 +163,25 @@ async fn a_configured_port_is_not_found_a_second_time() {
     agent.terminate();
     assert_eq!(agent.end().await.code(), Some(0));
 }
+
+#[tokio::test]
+async fn a_second_agent_says_that_the_encoder_is_in_use_and_disturbs_nothing() {
+    let mut setting = Setting::new(INSTANT).await;
+    setting.bench.place(CARD);
+    let second = Desk::new(&setting.port(), "").await;
+    let mut agent = second.run();
+    let (mut line, _) = second.welcomed(0).await;
+    let problem = line
+        .hear_some(|message| {
+            let AgentMessage::Inventory { encoders, .. } = message else {
+                return None;
+            };
+            encoders[0].problem.clone()
+        })
+        .await;
+    assert!(problem.contains("is in use by"), "{problem}");
+    assert_eq!(setting.encode_all(1).await.outcome, Outcome::Success);
+    agent.terminate();
+    assert_eq!(agent.end().await.code(), Some(0));
+    setting.stop().await;
+}

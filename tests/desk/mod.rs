@@ -9,6 +9,8 @@
     reason = "test support: a failure is a panic, and the library's upgrade callback has its shape"
 )]
 
+pub(crate) mod coordinator;
+pub(crate) mod relay;
 pub(crate) mod setting;
 #[cfg(target_os = "linux")]
 pub(crate) mod tree;
@@ -41,6 +43,8 @@ use tokio_tungstenite::{
 };
 use uuid::Uuid;
 
+use self::{coordinator::Coordinator, relay::Relay};
+
 /// How long a test waits before it gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -57,15 +61,20 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 /// A directory with settings and state, and the coordinator's end.
 pub(crate) struct Desk {
     pub(crate) directory: tempfile::TempDir,
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
 }
 
 impl Desk {
     /// A desk with one encoder called "Front Desk" on this port; `more` is added to its table.
     pub(crate) async fn new(port: &Path, more: &str) -> Self {
+        Self::driving("pn532", port, more).await
+    }
+
+    /// The same with an encoder of any driver.
+    pub(crate) async fn driving(driver: &str, port: &Path, more: &str) -> Self {
         Self::with(&format!(
             "[discovery]\nenabled = false\n\
-             [[encoder]]\nname = \"Front Desk\"\ndriver = \"pn532\"\nport = \"{}\"\n{more}\n",
+             [[encoder]]\nname = \"Front Desk\"\ndriver = \"{driver}\"\nport = \"{}\"\n{more}\n",
             port.display()
         ))
         .await
@@ -94,8 +103,14 @@ impl Desk {
         fs::write(directory.path().join("agent.toml"), settings).unwrap();
         Self {
             directory,
-            listener,
+            listener: Arc::new(listener),
         }
+    }
+
+    /// Carries the agent's sessions to a coordinator.
+    pub(crate) fn relay(&self, coordinator: &Coordinator) -> Relay {
+        let token = &coordinator.demo.agent_token;
+        Relay::start(Arc::clone(&self.listener), coordinator.authority(), token)
     }
 
     pub(crate) fn settings_file(&self) -> PathBuf {

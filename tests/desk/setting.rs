@@ -2,12 +2,15 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use encoder_agent::emulation::{EmulationOptions, PtyEncoder};
+use encoder_agent::emulation::{EmulationOptions, PtyEncoder, PtyMsr605};
 use encoder_protocols::{
     card::{
-        BlockImage, CandidateKey, CardImage, ClassicImage, ClassicKey, KeySlot, SectorImage,
+        BlockImage, CandidateKey, CardImage, ClassicImage, ClassicKey, KeySlot, ReadPlan,
+        SectorImage,
+        magstripe::{Coercivity, MagstripeImage, MagstripeRead, Track, TrackForm, TrackImage},
         virtual_card::CardKind,
     },
+    msr605::emulator as stripes,
     pn532::emulator::Pace,
     wire::{
         AgentMessage, CardPlan, CardPresented, EncoderKey, EncoderState, Job, JobFinished, JobId,
@@ -95,9 +98,9 @@ impl Bench {
 }
 
 /// A desk with an emulated encoder, and the running agent in an open session.
-pub(crate) struct Setting {
+pub(crate) struct Setting<B = Bench> {
     _ports: tempfile::TempDir,
-    pub(crate) bench: Bench,
+    pub(crate) bench: B,
     pub(crate) desk: Desk,
     pub(crate) agent: AgentProcess,
     pub(crate) line: Line,
@@ -108,21 +111,7 @@ impl Setting {
     pub(crate) async fn new(pace: Pace) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let bench = Bench::new(directory.path(), pace);
-        let port = directory.path().join("encoder");
-        let desk = Desk::new(&port, "poll_interval_ms = 50\nsimulated = true").await;
-        let agent = desk.run();
-        let (line, _) = desk.welcomed(0).await;
-        let key = EncoderKey(format!("port:{}", port.display()));
-        let mut setting = Self {
-            _ports: directory,
-            bench,
-            desk,
-            agent,
-            line,
-            key,
-        };
-        setting.encoder_is(EncoderState::Ready).await;
-        setting
+        Self::open(directory, bench, "pn532").await
     }
 
     /// A desk whose encoder is found: behind a USB adapter that is plugged into a device tree.
@@ -202,6 +191,38 @@ impl Setting {
     /// The port that the agent has open.
     pub(crate) fn port(&self) -> PathBuf {
         self.bench.0.path().unwrap().unwrap()
+    }
+}
+
+impl Setting<PtyMsr605> {
+    /// A desk with an encoder that cards are drawn through.
+    pub(crate) async fn swiping(pace: stripes::Pace) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let port = directory.path().join("encoder");
+        let bench = PtyMsr605::start(Some(&port), pace).unwrap();
+        Self::open(directory, bench, "msr605").await
+    }
+}
+
+impl<B> Setting<B> {
+    /// Starts the agent with the encoder at `directory`'s port, and waits until it is ready.
+    async fn open(directory: tempfile::TempDir, bench: B, driver: &str) -> Self {
+        let port = directory.path().join("encoder");
+        let more = "poll_interval_ms = 50\nsimulated = true";
+        let desk = Desk::driving(driver, &port, more).await;
+        let agent = desk.run();
+        let (line, _) = desk.welcomed(0).await;
+        let key = EncoderKey(format!("port:{}", port.display()));
+        let mut setting = Self {
+            _ports: directory,
+            bench,
+            desk,
+            agent,
+            line,
+            key,
+        };
+        setting.encoder_is(EncoderState::Ready).await;
+        setting
     }
 
     pub(crate) async fn encoder_is(&mut self, wanted: EncoderState) {
@@ -380,6 +401,25 @@ pub(crate) fn image_of(sectors: Vec<SectorImage>) -> Plan {
 
 pub(crate) fn write(fill: u8) -> Plan {
     Plan::Write { image: image(fill) }
+}
+
+/// A plan to write a stripe.
+pub(crate) fn write_stripe() -> Plan {
+    let image = CardImage::Magstripe(MagstripeImage {
+        card_number: "1000234".to_owned(),
+        coercivity: Coercivity::High,
+        tracks: vec![TrackImage::iso(Track::Two, "1000234")],
+    });
+    Plan::Write { image }
+}
+
+/// A plan to read one.
+pub(crate) fn read_stripe() -> Plan {
+    let plan = ReadPlan::Magstripe(MagstripeRead {
+        form: TrackForm::Iso,
+        tracks: Track::ALL.to_vec(),
+    });
+    Plan::Read { plan }
 }
 
 /// The data blocks of [`image`].
