@@ -7,6 +7,7 @@ mod agent;
 mod book;
 mod cards;
 mod driver;
+mod hid;
 mod images;
 mod input;
 mod journal;
@@ -28,6 +29,7 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     target("pn532", pn532::run),
     target("msr605", msr605::run),
+    target("hid", hid::run),
     target("cards", cards::run),
     target("driver", driver::run),
     target("messages", messages::run),
