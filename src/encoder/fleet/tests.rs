@@ -16,9 +16,7 @@ use crate::{
         Adopt, Sysfs,
         tree::{SIXTY_FOUR, Tree, UsbStick},
     },
-    drivers::{
-        Claim, CommandCost, DRIVERS, Encoder, EncoderError, HidSign, Probing, Sign, UsbId,
-    },
+    drivers::{Claim, CommandCost, DRIVERS, Encoder, EncoderError, HidSign, Probing, Sign, UsbId},
     emulation::{EmulationOptions, PtyEncoder},
     encoder::{EncoderIdentity, Poll, Signal},
     transport::{HidPeer, HidPort, Port},
