@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     access_system,
+    provider::ProviderMetadata,
     store::{
         StoreError,
         access_grants::{self, GrantRow},
@@ -99,7 +100,8 @@ async fn make(
     let Some(person) = person else { return Ok(()) };
     let user = users::of_identity(conn, &system, &person, now).await?;
     let validity = (Some(grant.starts_at), grant.ends_at);
-    let credential = credentials::create(conn, &user, validity, entrances, now).await?;
+    let provider = ProviderMetadata::of_kind(system.kind);
+    let credential = credentials::create(conn, &user, provider, validity, entrances, now).await?;
     let credential = Some(credential.acs_credential_id);
     access_methods::create(conn, grant, position, acs_system_id, credential, now).await?;
     Ok(())

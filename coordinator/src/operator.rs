@@ -19,6 +19,13 @@ pub enum Command {
         /// Whether it takes jobs.
         adopted: bool,
     },
+    /// A simulated encoder is made.
+    CreateEncoder {
+        /// In which system.
+        system: SystemId,
+        /// Its name.
+        name: String,
+    },
     /// Every card that holds the credential is destroyed.
     ReleaseCredential {
         /// Which credential.
@@ -73,6 +80,11 @@ pub type Answer = Result<Report, Refused>;
 pub enum Report {
     /// A name or a setting was changed.
     Changed,
+    /// An encoder was made.
+    Created {
+        /// Which.
+        encoder: EncoderId,
+    },
     /// Credentials are tied to no card any more.
     Released {
         /// Which, with the cards that held them.
@@ -166,6 +178,15 @@ pub enum Refused {
         credential: CredentialId,
         /// Which job.
         job: JobId,
+    },
+    /// Simulated encoders are for trying things out.
+    #[error(
+        "the system {system} is in no sandbox workspace, and simulated encoders are for those: make one with \
+         `encoder-coordinator workspace create --sandbox`"
+    )]
+    NotSandbox {
+        /// The system.
+        system: SystemId,
     },
     /// There is no such agent.
     #[error("there is no agent with id {agent}: `encoder-coordinator agent list` shows them")]

@@ -147,6 +147,7 @@ impl Course {
             id: CredentialId(input.id(2)),
             created_at: input.time(self.now),
             on_card_unchanged: input.below(8) == 0,
+            content: None,
         });
         let request = Request {
             job,

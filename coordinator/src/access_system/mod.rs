@@ -8,7 +8,7 @@ mod scan;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use scan::scan_result;
+pub use scan::{Seen, scan_result};
 
 use encoder_protocols::{
     card::{
@@ -17,6 +17,7 @@ use encoder_protocols::{
             self, KeyRecord, KeyRecordError, Layout, LayoutError, RecordContentError, SiteKey,
             StripeRecord, VersionedSiteKey,
         },
+        magstripe::TrackFound,
     },
     wire::ErrorCode,
 };
@@ -51,6 +52,8 @@ pub enum Decoded {
         /// The card's number: that of its UID, or the one that its image gave it.
         card_number: Option<String>,
     },
+    /// A payment card, whose data its agent kept to itself.
+    PaymentData,
     /// Something that looks like a record and is not authentic, or is not whole. Nothing of it is given out.
     NotAuthentic,
     /// No record.
@@ -179,6 +182,7 @@ impl AccessSystem {
                 record,
                 card_number,
             },
+            Err(KeyRecordError::NotARecord) if has_payment_data(contents) => Decoded::PaymentData,
             Err(KeyRecordError::NotARecord) => Decoded::Nothing,
             Err(
                 KeyRecordError::NotAuthentic
@@ -189,6 +193,15 @@ impl AccessSystem {
             ) => Decoded::NotAuthentic,
         }
     }
+}
+
+/// Whether the agent kept a payment card's data to itself.
+fn has_payment_data(contents: &CardContents) -> bool {
+    let CardContents::Magstripe { tracks } = contents else {
+        return false;
+    };
+    let mut tracks = tracks.iter();
+    tracks.any(|track| matches!(track.found, TrackFound::PaymentData { .. }))
 }
 
 fn refusal(error: &LayoutError) -> Refusal {

@@ -1,20 +1,20 @@
 //! What a scan found, as the HTTP API prints it.
 
-use encoder_protocols::card::{
-    CardContents, CardDescription, key_record::KeyRecord, magstripe::TrackFound,
-};
+use encoder_protocols::card::key_record::KeyRecord;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
-use uuid::Uuid;
 
-use super::{AccessSystem, Decoded};
+use super::Decoded;
 use crate::{
     http::{credential_json, time_json},
+    provider::ProviderMetadata,
     store::{
         StoreError,
-        credentials::{self, CredentialRow},
-        systems,
+        credentials::{self, CredentialRow, IssueState},
+        entrances,
+        systems::{SystemKind, SystemRow},
+        users,
     },
 };
 
@@ -22,6 +22,15 @@ use crate::{
 const OUT_OF_SYNC: &str = "acs_credential_on_encoder_out_of_sync";
 /// The warning that no credential of ours belongs to what the card carries.
 const NOT_FOUND: &str = "acs_credential_on_seam_not_found";
+
+/// What a scan saw.
+#[derive(Debug)]
+pub struct Seen {
+    /// The card's number, if it has one that stays the same.
+    pub card_number: Option<String>,
+    /// What the card carries.
+    pub decoded: Decoded,
+}
 
 /// The result of a scan: what the card carries, the credential it belongs to, and where the two differ. A card without
 /// a record of ours is a success with its number alone; where cards are registered and assigned instead of encoded, a
@@ -31,97 +40,132 @@ const NOT_FOUND: &str = "acs_credential_on_seam_not_found";
 /// [`StoreError::Query`] when a statement fails.
 pub async fn scan_result(
     conn: &mut SqliteConnection,
-    system: &AccessSystem,
-    acs_system_id: Uuid,
-    card: &CardDescription,
-    contents: &CardContents,
+    system: &SystemRow,
+    seen: &Seen,
     now: Timestamp,
 ) -> Result<Value, StoreError> {
-    let row = systems::by_id(conn, acs_system_id).await?;
-    if let Some(row) = row.filter(|row| row.kind.assigns_cards())
-        && let Some(number) = card.card_number()
+    let number = seen.card_number.as_deref();
+    if system.kind.assigns_cards()
+        && let Some(number) = number
     {
-        let known = credentials::by_registered_number(conn, acs_system_id, &number).await?;
+        let id = system.acs_system_id;
+        let known = credentials::by_registered_number(conn, id, number).await?;
         let registered = match known {
             Some(known) => known,
-            None => credentials::register(conn, &row, &number, now).await?,
+            None => credentials::register(conn, system, number, now).await?,
         };
-        let found = on_encoder_by_number(card);
         return Ok(json!({
-            "acs_credential_on_encoder": found,
+            "acs_credential_on_encoder": on_encoder_by_number(Some(number)),
             "acs_credential_on_seam": credential_json(&registered),
             "warnings": [],
         }));
     }
-    let (record, card_number) = match system.decode(card, contents) {
+    let message = match &seen.decoded {
         Decoded::Record {
             record,
             card_number,
-        } => (record, card_number),
+        } => return record_json(conn, system, record, card_number.as_deref(), now).await,
         Decoded::NotAuthentic => {
-            return Ok(foreign(
-                card,
-                "The card carries a record that is not authentic: it was copied from another card, changed, written in part, \
-                 or made by another system. Nothing of it is shown.",
-            ));
+            "The card carries a record that is not authentic: it was copied from another card, changed, written in part, \
+             or made by another system. Nothing of it is shown."
         }
-        Decoded::Nothing if has_payment_data(contents) => {
-            return Ok(foreign(
-                card,
-                "The card is a payment card. What stands on it was not read any further, and is not shown.",
-            ));
+        Decoded::PaymentData => {
+            "The card is a payment card. What stands on it was not read any further, and is not shown."
         }
-        Decoded::Nothing => {
-            return Ok(foreign(
-                card,
-                "The card carries no credential of this access system.",
-            ));
-        }
+        Decoded::Nothing => "The card carries no credential of this access system.",
     };
+    Ok(foreign(number, message))
+}
+
+/// The result of a scan that found a record of ours.
+async fn record_json(
+    conn: &mut SqliteConnection,
+    system: &SystemRow,
+    record: &KeyRecord,
+    card_number: Option<&str>,
+    now: Timestamp,
+) -> Result<Value, StoreError> {
     let known = credentials::by_id(conn, record.credential_id).await?;
-    let known = known.filter(|row| row.acs_system_id == acs_system_id && row.deleted_at.is_none());
+    let known =
+        known.filter(|row| row.acs_system_id == system.acs_system_id && row.deleted_at.is_none());
     let warnings = match &known {
         None => json!([warning(
             NOT_FOUND,
             "The credential on the card is not known to this service, or was deleted."
         )]),
-        Some(credential) => out_of_sync(card_number.as_deref(), &record, credential),
+        Some(credential) => out_of_sync(card_number, record, credential),
     };
+    let mut on_encoder = json!({
+        "card_number": card_number,
+        "created_at": time_json(record.issued_at),
+        "starts_at": record.starts_at.map(time_json),
+        "ends_at": record.ends_at.map(time_json),
+        "is_issued": true,
+    });
+    if system.kind == SystemKind::Visionline {
+        let known = known.as_ref();
+        let read = visionline_json(conn, system, record, card_number, known, now).await?;
+        on_encoder["visionline_metadata"] = read;
+    }
     Ok(json!({
-        "acs_credential_on_encoder": {
-            "card_number": card_number,
-            "created_at": time_json(record.issued_at),
-            "starts_at": record.starts_at.map(time_json),
-            "ends_at": record.ends_at.map(time_json),
-            "is_issued": true,
-        },
+        "acs_credential_on_encoder": on_encoder,
         "acs_credential_on_seam": known.as_ref().map(credential_json),
         "warnings": warnings,
     }))
 }
 
-/// Whether the agent kept a payment card's data to itself.
-fn has_payment_data(contents: &CardContents) -> bool {
-    let CardContents::Magstripe { tracks } = contents else {
-        return false;
+/// What a Visionline system tells of a card that it has read.
+async fn visionline_json(
+    conn: &mut SqliteConnection,
+    system: &SystemRow,
+    record: &KeyRecord,
+    card_number: Option<&str>,
+    known: Option<&CredentialRow>,
+    now: Timestamp,
+) -> Result<Value, StoreError> {
+    let doors = entrances::by_numbers(conn, system.acs_system_id, &record.entrances).await?;
+    let ids = |common: bool| -> Value {
+        let doors = doors.iter().filter(|door| door.is_common == common);
+        doors.map(|door| json!(door.acs_entrance_id)).collect()
     };
-    let mut tracks = tracks.iter();
-    tracks.any(|track| matches!(track.found, TrackFound::PaymentData { .. }))
+    let mut read = json!({
+        "guest_acs_entrance_ids": ids(false),
+        "common_acs_entrance_ids": ids(true),
+        "cancelled": known.is_none(),
+        "expired": record.ends_at.is_some_and(|end| end < now),
+    });
+    if let Some(number) = card_number {
+        read["card_id"] = json!(number);
+    }
+    let Some(known) = known else { return Ok(read) };
+    read["number_of_issued_cards"] = json!(u8::from(known.issued.is_some()));
+    read["pending_auto_update"] = json!(known.issue_state() == IssueState::ChangedSince);
+    if let Some(ProviderMetadata::Visionline(options)) = &known.provider
+        && let Some(format) = options.card_format
+    {
+        read["card_format"] = json!(format);
+    }
+    if let Some(user) = known.acs_user_id
+        && let Some(user) = users::find(conn, system.workspace_id, user).await?
+    {
+        read["card_holder"] = json!(user.details.full_name);
+    }
+    Ok(read)
 }
 
 /// A card that tells nothing of ours.
-fn foreign(card: &CardDescription, message: &str) -> Value {
+fn foreign(card_number: Option<&str>, message: &str) -> Value {
     json!({
-        "acs_credential_on_encoder": on_encoder_by_number(card),
+        "acs_credential_on_encoder": on_encoder_by_number(card_number),
         "acs_credential_on_seam": null,
         "warnings": [warning(NOT_FOUND, message)],
     })
 }
 
 /// A card of which nothing but its number is known.
-fn on_encoder_by_number(card: &CardDescription) -> Value {
+fn on_encoder_by_number(card_number: Option<&str>) -> Value {
     json!({
-        "card_number": card.card_number(),
+        "card_number": card_number,
         "created_at": null,
         "starts_at": null,
         "ends_at": null,

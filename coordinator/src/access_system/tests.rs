@@ -10,6 +10,7 @@ use encoder_protocols::{
 };
 
 use super::*;
+use crate::store::systems::SystemKind;
 
 fn keys(versions: &[u8]) -> impl Iterator<Item = VersionedSiteKey> {
     versions.iter().map(|version| VersionedSiteKey {
@@ -36,6 +37,9 @@ fn credential() -> CredentialRow {
         acs_user_id: Some(Uuid::nil()),
         user_identity_id: None,
         registered_number: None,
+        kind: SystemKind::Embedded,
+        provider: None,
+        doors: Vec::new(),
         display_name: "card".into(),
         starts_at: None,
         ends_at: Some(at),

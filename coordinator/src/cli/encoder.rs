@@ -8,11 +8,11 @@ use super::{
     CliError,
     ask::ask,
     output::{self, Row},
-    resource::StoreArguments,
+    resource::{self, StoreArguments},
 };
 use crate::{
-    jobs::{EncoderId, EncoderRecord},
-    operator::Command,
+    jobs::{EncoderId, EncoderRecord, SystemId},
+    operator::{Command, Report},
     store::encoders,
 };
 
@@ -24,6 +24,9 @@ pub(super) struct EncoderArguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
+    /// Make a simulated encoder, which no agent has: its jobs end after a second as /acs/encoders/simulate/* says. For
+    /// sandbox workspaces
+    Create(Create),
     /// List all encoders: whether an agent lists each now, which, and since when it has been there or gone
     List(StoreArguments),
     /// Give an encoder a name, or take it back; a name in its agent's configuration wins over it
@@ -32,6 +35,21 @@ enum Action {
     Adopt(Adopt),
     /// Let an encoder take no jobs
     Disown(Adopt),
+}
+
+#[derive(Args, Debug)]
+struct Create {
+    #[command(flatten)]
+    store: StoreArguments,
+    /// It is a simulated one; the others come with their agents
+    #[arg(long, required = true)]
+    simulated: bool,
+    /// The access system; may be left out where there is only one
+    #[arg(long, value_name = "ID")]
+    system: Option<Uuid>,
+    /// The encoder's name
+    #[arg(long, default_value = "Simulated encoder")]
+    name: String,
 }
 
 #[derive(Args, Debug)]
@@ -55,6 +73,7 @@ struct Adopt {
 impl EncoderArguments {
     pub(super) async fn run(self) -> Result<(), CliError> {
         match self.action {
+            Action::Create(create) => create.run().await,
             Action::List(arguments) => list(&arguments).await,
             Action::Rename(Rename { store, id, name }) => {
                 let encoder = EncoderId(id);
@@ -63,6 +82,27 @@ impl EncoderArguments {
             Action::Adopt(Adopt { store, id }) => set_adopted(&store, id, true).await,
             Action::Disown(Adopt { store, id }) => set_adopted(&store, id, false).await,
         }
+    }
+}
+
+impl Create {
+    async fn run(self) -> Result<(), CliError> {
+        let (store, _) = self.store.open().await?;
+        let system = resource::system(&mut *store.read().await?, self.system).await?;
+        store.close().await;
+        let system = SystemId(system.acs_system_id);
+        let name = self.name.clone();
+        let report = ask(&self.store, &Command::CreateEncoder { system, name }).await?;
+        let Report::Created { encoder } = report else {
+            return Err(CliError::NoAnswer);
+        };
+        let row = vec![
+            ("acs_encoder_id", json!(encoder)),
+            ("acs_system_id", json!(system)),
+            ("name", json!(self.name)),
+        ];
+        output::one(row, self.store.json);
+        Ok(())
     }
 }
 
@@ -89,7 +129,11 @@ fn row(encoder: &EncoderRecord) -> Row {
     let newest = encoder.places.iter().max_by_key(|place| place.since);
     let listed = encoder.places.iter().filter(|place| place.listed);
     let present = listed.max_by_key(|place| place.since);
-    let state = present.map_or("absent", |_| "present");
+    let state = match present {
+        _ if encoder.simulated => "simulated",
+        Some(_) => "present",
+        None => "absent",
+    };
     vec![
         ("acs_encoder_id", json!(encoder.id)),
         ("acs_system_id", json!(encoder.system)),
@@ -108,7 +152,7 @@ mod tests {
     use jiff::{Timestamp, ToSpan as _};
 
     use super::*;
-    use crate::jobs::{AgentId, Place, SystemId};
+    use crate::jobs::{AgentId, Place};
 
     fn place(agent: AgentId, listed: bool, since: Timestamp) -> Place {
         let description: EncoderDescription = serde_json::from_value(json!({
@@ -132,6 +176,7 @@ mod tests {
             scope: KeyScope::System,
             display_name: None,
             adopted: true,
+            simulated: false,
             created_at: Timestamp::UNIX_EPOCH,
             places,
         };

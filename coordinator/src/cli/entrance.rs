@@ -38,6 +38,9 @@ struct Create {
     /// The entrance's name
     #[arg(long)]
     name: String,
+    /// It is for everybody, as a pool is, and no guest's own room
+    #[arg(long)]
+    common: bool,
 }
 
 #[derive(Args, Debug)]
@@ -65,6 +68,9 @@ impl Create {
         let system = resource::system(&mut conn, self.system).await?;
         let id = system.acs_system_id;
         let entrance = entrances::create(&mut conn, id, &self.name, now).await?;
+        if self.common {
+            entrances::set_common(&mut conn, entrance.acs_entrance_id).await?;
+        }
         let workspace = Some(system.workspace_id);
         let id = entrance.acs_entrance_id;
         resource::note(&mut conn, "entrance.create", workspace, id, now).await?;

@@ -50,6 +50,16 @@ enum Kind {
     Embedded,
     /// Like Brivo: cards are registered before, and assigned
     Brivo,
+    /// Like Visionline: credentials take visionline_metadata
+    Visionline,
+    /// Like Salto Space: credentials take salto_space_metadata
+    SaltoSpace,
+    /// Like Salto KS: tags are registered by a scan that looks for new ones, and assigned
+    SaltoKs,
+    /// Like Vostio: credentials take assa_abloy_vostio_metadata
+    Vostio,
+    /// Like Hotek: credentials take hotek_metadata
+    Hotek,
 }
 
 impl From<Kind> for SystemKind {
@@ -57,6 +67,11 @@ impl From<Kind> for SystemKind {
         match kind {
             Kind::Embedded => Self::Embedded,
             Kind::Brivo => Self::Brivo,
+            Kind::Visionline => Self::Visionline,
+            Kind::SaltoSpace => Self::SaltoSpace,
+            Kind::SaltoKs => Self::SaltoKs,
+            Kind::Vostio => Self::Vostio,
+            Kind::Hotek => Self::Hotek,
         }
     }
 }

@@ -7,6 +7,7 @@ mod operator;
 mod plan;
 mod round;
 mod scanned;
+mod simulated;
 mod take;
 mod task;
 
@@ -20,7 +21,11 @@ use crate::{
     clock::Clock,
     ids,
     jobs::{AgentId, Book, CredentialId, EncoderId, Greeting, SessionId},
-    store::{Store, StoreError, agents, attempts::Aim, commands, encoders, jobs},
+    store::{
+        Store, StoreError, agents,
+        attempts::{Aim, Tags},
+        commands, encoders, jobs,
+    },
 };
 pub use operator::work_off;
 use round::Round;
@@ -71,6 +76,8 @@ pub struct Asked {
     pub credential: Option<CredentialId>,
     /// What it is about beyond that.
     pub aim: Option<Aim>,
+    /// Which cards a scan takes; none for any.
+    pub tags: Option<Tags>,
     /// The API key that asks.
     pub api_key: Uuid,
 }

@@ -9,12 +9,13 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    ids,
     jobs::{AgentId, Book, Change, CredentialId, Decision, EncoderId, NotReleased, SystemId},
     operator::{Answer, Command, EndedJob, Kept, Refused, Released, Report},
     store::{
         Store, StoreError, agents,
         audit::{self, AuditEntry},
-        commands, jobs,
+        commands, jobs, systems, workspaces,
     },
 };
 
@@ -78,6 +79,9 @@ async fn decide(
             let set = book.set_encoder(*encoder, |record| record.adopted = *adopted);
             changed_encoder(*encoder, set)
         }
+        Command::CreateEncoder { system, name } => {
+            create_encoder(book, conn, now, *system, name).await?
+        }
         Command::RenameEncoder { encoder, name } => {
             let set = book.set_encoder(*encoder, |record| record.display_name.clone_from(name));
             changed_encoder(*encoder, set)
@@ -93,6 +97,25 @@ async fn decide(
         Command::ReleaseCredential { credential } => release(book, conn, now, *credential).await?,
         Command::ReleaseSystem { system } => release_all(book, conn, now, *system).await?,
     })
+}
+
+async fn create_encoder(
+    book: &mut Book,
+    conn: &mut SqliteConnection,
+    now: Timestamp,
+    system: SystemId,
+    name: &str,
+) -> Result<(Answer, Vec<Decision>), StoreError> {
+    let workspace = match systems::by_id(conn, system.0).await? {
+        Some(row) => workspaces::find(conn, row.workspace_id).await?,
+        None => None,
+    };
+    if !workspace.is_some_and(|workspace| workspace.is_sandbox) {
+        return Ok((Err(Refused::NotSandbox { system }), Vec::new()));
+    }
+    let encoder = EncoderId(ids::new_id(now));
+    let decision = book.add_simulated(now, encoder, system, name);
+    Ok((Ok(Report::Created { encoder }), vec![decision]))
 }
 
 fn changed_encoder(encoder: EncoderId, set: Option<Decision>) -> (Answer, Vec<Decision>) {
@@ -278,6 +301,11 @@ async fn note(
             let (yes, no) = ("encoder.adopt", "encoder.disown");
             entry.action = if *adopted { yes } else { no }.into();
             entry.acs_encoder_id = Some(encoder.0);
+        }
+        Command::CreateEncoder { system, name } => {
+            entry.action = "encoder.create".into();
+            entry.acs_system_id = Some(system.0);
+            entry.detail = Some(format!("by the operator, simulated, {name:?}"));
         }
         Command::RenameEncoder { encoder, name } => {
             entry.action = "encoder.rename".into();

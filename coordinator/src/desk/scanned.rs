@@ -12,13 +12,13 @@ use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use crate::{
-    access_system::{AccessSystem, Decoded, scan_result},
+    access_system::{AccessSystem, Decoded, Seen, scan_result},
     http::credential_json,
     jobs::JobRecord,
     secrets::MasterKey,
     store::{
         StoreError,
-        attempts::{self, Aim},
+        attempts::{self, Aim, Tags},
         credentials::{self, CredentialRow},
         systems::{self, SystemRow},
         users::{self, UserRow},
@@ -47,60 +47,127 @@ pub(super) async fn take_scan<'a>(
         capacity: 0,
     });
     let contents = finished.contents.as_ref().unwrap_or(&CardContents::UidOnly);
-    let system = AccessSystem::load(conn, master_key, job.system.0).await?;
-    let Some(Aim::AssignTo(user)) = attempts::aim(conn, job.id).await? else {
-        let found = scan_result(conn, &system, job.system.0, &card, contents, now).await?;
-        return Ok((unchanged, Some(found)));
-    };
     let bound = job.binding.as_ref().map(|binding| binding.uid);
-    if !job.attempt.is_pending() || job.outcome.is_some() || bound != Some(card.uid) {
+    let assigns = matches!(attempts::aim(conn, job.id).await?, Some(Aim::AssignTo(_)));
+    let ended = !job.attempt.is_pending() || job.outcome.is_some();
+    if ended || (assigns && bound != Some(card.uid)) {
         return Ok((unchanged, None));
     }
-    let decoded = system.decode(&card, contents);
-    match assign(conn, job.system.0, user, &card, decoded, now).await? {
+    let card_number = card.card_number();
+    if let Some(message) = wrong_tag(conn, job, card_number.as_deref()).await? {
+        return Ok((failed(finished, uncategorized(message)), None));
+    }
+    let system = AccessSystem::load(conn, master_key, job.system.0).await?;
+    let seen = Seen {
+        card_number,
+        decoded: system.decode(&card, contents),
+    };
+    take_seen(conn, job, finished, &seen, now).await
+}
+
+/// Works out what comes of what a scan saw: its result, or the card's assignment.
+pub(super) async fn take_seen<'a>(
+    conn: &mut SqliteConnection,
+    job: &JobRecord,
+    finished: &'a JobFinished,
+    seen: &Seen,
+    now: Timestamp,
+) -> Result<Taken<'a>, StoreError> {
+    let unchanged = Cow::Borrowed(finished);
+    let Some(system) = systems::by_id(conn, job.system.0).await? else {
+        return Ok((unchanged, None));
+    };
+    let Some(Aim::AssignTo(user)) = attempts::aim(conn, job.id).await? else {
+        let found = scan_result(conn, &system, seen, now).await?;
+        return Ok((unchanged, Some(found)));
+    };
+    match assign(conn, &system, user, seen, now).await? {
         Ok(credential) => Ok((unchanged, Some(credential_json(&credential)))),
-        Err(message) => {
-            let failed = JobFinished {
-                outcome: Outcome::Error,
-                error: Some(JobError {
-                    code: ErrorCode::UncategorizedError,
-                    message: message.to_owned(),
-                    touched: Touched::Untouched,
-                    hardware: None,
-                }),
-                ..finished.clone()
-            };
-            Ok((Cow::Owned(failed), None))
+        Err(message) => Ok((failed(finished, uncategorized(message)), None)),
+    }
+}
+
+/// Whether a scan takes a presented card: where it looks for registered tags or for new ones, only those. What is drawn
+/// through the encoder is not known before it was read, so it is taken, and judged then.
+pub(super) async fn takes_tag(
+    conn: &mut SqliteConnection,
+    job: Option<&JobRecord>,
+    card: &CardDescription,
+) -> Result<bool, StoreError> {
+    let scan = job.filter(|job| job.kind == JobKind::Scan && !card.technology.is_swiped());
+    let Some(job) = scan else { return Ok(true) };
+    let number = card.card_number();
+    Ok(wrong_tag(conn, job, number.as_deref()).await?.is_none())
+}
+
+/// Why a card is none that the scan is for.
+pub(super) async fn wrong_tag(
+    conn: &mut SqliteConnection,
+    job: &JobRecord,
+    number: Option<&str>,
+) -> Result<Option<&'static str>, StoreError> {
+    let Some(tags) = attempts::tags(conn, job.id).await? else {
+        return Ok(None);
+    };
+    let known = match number {
+        Some(number) => credentials::by_registered_number(conn, job.system.0, number).await?,
+        None => None,
+    };
+    Ok(match tags {
+        _ if number.is_none() => {
+            Some("the card has no number that stays the same; use another card")
         }
+        Tags::Registered if known.is_none() => {
+            Some("the tag is not registered; scan it with detect_new_tags")
+        }
+        Tags::New if known.is_some() => {
+            Some("the tag is registered already; scan it without detect_new_tags")
+        }
+        Tags::Registered | Tags::New => None,
+    })
+}
+
+/// The outcome of a scan that read its card and came to nothing all the same.
+pub(super) fn failed<'a>(finished: &JobFinished, error: JobError) -> Cow<'a, JobFinished> {
+    Cow::Owned(JobFinished {
+        outcome: Outcome::Error,
+        error: Some(error),
+        ..finished.clone()
+    })
+}
+
+fn uncategorized(message: &str) -> JobError {
+    JobError {
+        code: ErrorCode::UncategorizedError,
+        message: message.to_owned(),
+        touched: Touched::Untouched,
+        hardware: None,
     }
 }
 
 /// Gives the scanned card's credential to a user, or says why not.
 async fn assign(
     conn: &mut SqliteConnection,
-    acs_system_id: Uuid,
+    system: &SystemRow,
     acs_user_id: Uuid,
-    card: &CardDescription,
-    decoded: Decoded,
+    seen: &Seen,
     now: Timestamp,
 ) -> Result<Result<CredentialRow, &'static str>, StoreError> {
     const NO_USER: &str = "the user was deleted while the scan waited; name another one";
-    let Some(system) = systems::by_id(conn, acs_system_id).await? else {
-        return Ok(Err(NO_USER));
-    };
     let Some(user) = users::find(conn, system.workspace_id, acs_user_id).await? else {
         return Ok(Err(NO_USER));
     };
     if system.kind.assigns_cards() {
-        return assign_registered(conn, &system, &user, card, now).await;
+        return assign_registered(conn, system, &user, seen.card_number.as_deref(), now).await;
     }
-    let Decoded::Record { record, .. } = decoded else {
+    let Decoded::Record { record, .. } = &seen.decoded else {
         return Ok(Err(
             "the card carries no credential of this access system; encode one first",
         ));
     };
     let known = credentials::by_id(conn, record.credential_id).await?;
-    let known = known.filter(|row| row.acs_system_id == acs_system_id && row.deleted_at.is_none());
+    let known =
+        known.filter(|row| row.acs_system_id == system.acs_system_id && row.deleted_at.is_none());
     let Some(credential) = known else {
         return Ok(Err(
             "the credential on the card was deleted; encode a new one",
@@ -124,20 +191,20 @@ async fn assign_registered(
     conn: &mut SqliteConnection,
     system: &SystemRow,
     user: &UserRow,
-    card: &CardDescription,
+    number: Option<&str>,
     now: Timestamp,
 ) -> Result<Result<CredentialRow, &'static str>, StoreError> {
-    let Some(number) = card.card_number() else {
+    let Some(number) = number else {
         return Ok(Err(
             "the card has no number that stays the same; use another card",
         ));
     };
-    let known = credentials::by_registered_number(conn, system.acs_system_id, &number).await?;
+    let known = credentials::by_registered_number(conn, system.acs_system_id, number).await?;
     let card = match known {
         Some(card) if card.acs_user_id == Some(user.acs_user_id) => return Ok(Ok(card)),
         Some(card) if card.acs_user_id.is_some() => return Ok(Err(OTHERS)),
         Some(card) => card,
-        None => credentials::register(conn, system, &number, now).await?,
+        None => credentials::register(conn, system, number, now).await?,
     };
     let assigned = credentials::assign(conn, &card, user, (None, None), &[], now).await?;
     Ok(Ok(assigned))

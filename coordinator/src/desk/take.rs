@@ -1,12 +1,14 @@
 //! One input: what the decision needs is read, the book decides, the decision is carried out.
 
-use encoder_protocols::wire::{AgentMessage, CardPresented, JobId};
+use encoder_protocols::wire::{AgentMessage, CardPresented, JobContent, JobId, MAX_MESSAGE_BYTES};
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::{
-    Asked, DeskError, Input, Opened, Outgoing, Round, new_job, operator::obey, scanned::take_scan,
+    Asked, DeskError, Input, Opened, Outgoing, Round, new_job,
+    operator::obey,
+    scanned::{take_scan, takes_tag},
     task::Task,
 };
 use crate::{
@@ -18,8 +20,8 @@ use crate::{
     },
     store::{
         StoreError, agents, attempts,
-        credentials::{self, IssueState},
-        jobs,
+        credentials::{self, CredentialRow, IssueState},
+        entrances, jobs, simulations,
     },
 };
 
@@ -81,6 +83,7 @@ impl Task {
                     id,
                     created_at: row.created_at,
                     on_card_unchanged: row.issue_state() == IssueState::Issued,
+                    content: job_content(conn, &row).await?,
                 })
             }
         };
@@ -96,8 +99,18 @@ impl Task {
         };
         let key = self.store.master_key();
         round.carry_out(conn, key, now, decision).await?;
-        if let Some(aim) = asked.aim.filter(|_| job == request.job) {
-            attempts::put_aim(conn, job, aim).await?;
+        let (aim, tags) = (asked.aim, asked.tags);
+        if job == request.job
+            && let Some(made) = book
+                .job(job)
+                .filter(|job| job.simulated && job.attempt.is_pending())
+        {
+            let credential = made.credential.map(|id| id.0);
+            let about = (job, made.kind, credential);
+            simulations::take_next(conn, asked.encoder, about).await?;
+        }
+        if job == request.job && (aim.is_some() || tags.is_some()) {
+            attempts::put_aim(conn, job, aim, tags).await?;
         }
         Ok(Ok(job))
     }
@@ -192,6 +205,11 @@ impl Task {
             AgentMessage::JobProgress { job_id, progress } => {
                 book.job_progress(agent, session, *job_id, progress)
             }
+            AgentMessage::CardPresented(presented)
+                if !takes_tag(conn, book.job(presented.job_id), &presented.card).await? =>
+            {
+                book.card_not_taken(agent, session, presented)
+            }
             AgentMessage::CardPresented(presented) => {
                 let (prepared, made_at) = self.prepare(book, conn, presented, now).await?;
                 book.card_presented(now, agent, session, presented, prepared, made_at)
@@ -263,6 +281,30 @@ impl Task {
     ) -> Result<AccessSystem, StoreError> {
         AccessSystem::load(conn, self.store.master_key(), system.0).await
     }
+}
+
+/// How much of a job's message its content may fill.
+const MAX_CONTENT: usize = MAX_MESSAGE_BYTES / 2;
+
+/// What goes with a credential's jobs in systems whose makers add something. Content that no message has room for is
+/// left out; encoders that take images do not need it.
+async fn job_content(
+    conn: &mut SqliteConnection,
+    row: &CredentialRow,
+) -> Result<Option<JobContent>, StoreError> {
+    let Some(provider) = &row.provider else {
+        return Ok(None);
+    };
+    let id = row.acs_credential_id;
+    let doors = entrances::of_credential(conn, row.workspace_id, id).await?;
+    let content = JobContent {
+        starts_at: row.starts_at,
+        ends_at: row.ends_at,
+        entrances: doors.into_iter().map(|door| door.display_name).collect(),
+        provider: Some(provider.named()),
+    };
+    let length = serde_json::to_string(&content).map_or(usize::MAX, |text| text.len());
+    Ok((length <= MAX_CONTENT).then_some(content))
 }
 
 fn job_named(message: &AgentMessage) -> Option<JobId> {

@@ -135,6 +135,7 @@ impl Task {
                 due,
             )
             .await?;
+        self.simulate_due(book, &mut transaction, round).await?;
         for input in batch {
             self.take(book, &mut transaction, input, round).await?;
         }

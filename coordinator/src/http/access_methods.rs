@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::{
     Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, access_grants, act,
-    encoders, read, remove, time_json, withdrawn,
+    encoders::{self, Wish},
+    read, remove, time_json, withdrawn,
 };
 use crate::{
     jobs::CredentialId,
@@ -18,7 +19,6 @@ use crate::{
     store::{
         access_grants::{self as grant_store, GrantFilter},
         access_methods::{self, AccessMethodFilter, AccessMethodRow},
-        attempts::Aim,
         credentials::IssueState,
     },
 };
@@ -200,8 +200,8 @@ async fn encode(State(state): State<AppState>, caller: Caller, params: Params) -
     let method = find(&mut conn, &caller, id?).await?;
     drop(conn);
     let credential = credential_to_encode(&method, encoder.acs_system_id)?;
-    let aim = Some(Aim::AccessMethod(method.access_method_id));
-    encoders::ask(&state, &caller, &encoder, Some(credential), aim).await
+    let wish = Wish::EncodeMethod(method.access_method_id, credential);
+    encoders::ask(&state, &caller, &encoder, wish).await
 }
 
 async fn delete(State(state): State<AppState>, caller: Caller, params: Params) -> Answer {

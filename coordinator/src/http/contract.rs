@@ -49,6 +49,42 @@ const FIELDS: &[Field] = &[
         why: "the card guide prints it in access_method.issued",
     },
     Field {
+        of: &["card_function_type", "joiner_acs_credential_ids"],
+        name: "card_format",
+        schema: || json!({"enum": ["TLCode", "rfid48"]}),
+        why: "what was asked for with the credential is shown with it",
+    },
+    Field {
+        of: &["card_function_type", "joiner_acs_credential_ids"],
+        name: "override",
+        schema: || json!({"type": "boolean"}),
+        why: "what was asked for with the credential is shown with it",
+    },
+    Field {
+        of: &["door_names", "key_issuing_request_id"],
+        name: "join_all_guest_acs_entrances",
+        schema: || json!({"type": "boolean"}),
+        why: "what was asked for with the credential is shown with it",
+    },
+    Field {
+        of: &["door_names", "key_issuing_request_id"],
+        name: "override_all_guest_acs_entrances",
+        schema: || json!({"type": "boolean"}),
+        why: "what was asked for with the credential is shown with it",
+    },
+    Field {
+        of: &["acs_credential_id", "assa_abloy_vostio_metadata"],
+        name: "salto_space_metadata",
+        schema: || flags(&["assign_new_key", "update_current_key"]),
+        why: "what was asked for with the credential is shown with it",
+    },
+    Field {
+        of: &["acs_credential_id", "assa_abloy_vostio_metadata"],
+        name: "hotek_metadata",
+        schema: || flags(&["auto_join", "override"]),
+        why: "what was asked for with the credential is shown with it",
+    },
+    Field {
         of: &["type", "message"],
         name: "touched",
         schema: || json!({"enum": ["untouched", "unknown", "written"]}),
@@ -71,6 +107,15 @@ const FIELDS: &[Field] = &[
         why: "the device's own code",
     },
 ];
+
+/// An object of flags.
+fn flags(names: &[&str]) -> Value {
+    let flags = names
+        .iter()
+        .map(|name| ((*name).to_owned(), json!({"type": "boolean"})));
+    let flags: Map<_, _> = flags.collect();
+    json!({"type": "object", "properties": flags, "additionalProperties": false})
+}
 
 /// Errors of cards that the document gives only some of the card actions.
 const CARD_ERRORS: &[&str] = &[

@@ -1,6 +1,7 @@
 //! `/acs/credentials/*`.
 
 mod assignment;
+mod provider;
 mod unmanaged;
 
 use axum::{Router, extract::State};
@@ -18,12 +19,14 @@ use super::{
 use crate::{
     access_system,
     jobs::CredentialId,
+    provider::ProviderMetadata,
     state::AppState,
     store::{
         access_methods,
         audit::{self, AuditEntry},
         credentials::{self, CredentialFilter, CredentialRow, IssueState, Validity},
         entrances::{self as entrance_store, EntranceRow},
+        systems::SystemKind,
         users::{self as user_store, UserRow},
     },
 };
@@ -82,9 +85,12 @@ pub fn credential_json(credential: &CredentialRow) -> Value {
     if let Some(person) = credential.user_identity_id {
         json["user_identity_id"] = json!(person);
     }
-    if credential.registered_number.is_some() {
-        json["external_type"] = json!("brivo_credential");
-        json["external_type_display_name"] = json!("Brivo credential");
+    if let Some((external_type, name)) = credential.kind.credential_type() {
+        json["external_type"] = json!(external_type);
+        json["external_type_display_name"] = json!(name);
+    }
+    if let Some((field, metadata)) = provider::shown(credential) {
+        json[field] = metadata;
     }
     if let Some(starts_at) = credential.starts_at {
         json["starts_at"] = time_json(starts_at);
@@ -99,6 +105,7 @@ pub fn credential_json(credential: &CredentialRow) -> Value {
 struct Wanted {
     user: NamedUser,
     acs_entrance_ids: Vec<Uuid>,
+    provider: Vec<ProviderMetadata>,
     starts_at: Option<Timestamp>,
     ends_at: Option<Timestamp>,
 }
@@ -110,13 +117,18 @@ async fn create(State(state): State<AppState>, caller: Caller, params: Params) -
     let wanted = wanted?;
 
     let mut conn = state.store.write().await?;
-    let user = find_user(&state, &mut conn, &caller, wanted.user).await?;
+    let (user, kind) = find_user(&state, &mut conn, &caller, wanted.user).await?;
     let entrances = find_entrances(&mut conn, &caller, &user, &wanted.acs_entrance_ids).await?;
+    let provider = provider::of_kind(kind, wanted.provider)?;
+    if let Some(provider) = &provider {
+        provider::check(&mut conn, &caller, &user, &entrances, provider).await?;
+    }
     let validity = (wanted.starts_at, wanted.ends_at);
     let now = state.clock.utc();
     let numbers = entrances.iter().map(|entrance| entrance.number).collect();
     check_fits(validity, numbers, now)?;
-    let credential = credentials::create(&mut conn, &user, validity, &entrances, now).await?;
+    let credential =
+        credentials::create(&mut conn, &user, provider, validity, &entrances, now).await?;
     note(&mut conn, &caller, "credential.create", &credential, now).await?;
     conn.commit().await?;
     Ok(Reply::of("acs_credential", credential_json(&credential)))
@@ -218,6 +230,7 @@ fn read_wanted(reader: &mut Reader<'_>) -> Result<Wanted, Invalid> {
     reader.refuse("code", "a card credential has no code");
     let user = users::read_named(reader);
     let entrances = reader.optional_ids_up_to(MOST_ENTRANCES, "allowed_acs_entrance_ids");
+    let provider = provider::read(reader);
     let starts_at = reader.optional_time("starts_at");
     let ends_at = reader.optional_time("ends_at");
     let (starts_at, ends_at) = (starts_at?, ends_at?);
@@ -229,6 +242,7 @@ fn read_wanted(reader: &mut Reader<'_>) -> Result<Wanted, Invalid> {
     Ok(Wanted {
         user: user?,
         acs_entrance_ids: entrances?.unwrap_or_default(),
+        provider: provider?,
         starts_at,
         ends_at,
     })
@@ -299,13 +313,13 @@ async fn find(
         .ok_or(ApiError::NotFound(Resource::AcsCredential, id))
 }
 
-/// The user who is to have a new credential. A person without one in the system that is named gets one.
+/// The user who is to have a new credential, and the kind of their system. A person without one in the system that is named gets one.
 async fn find_user(
     state: &AppState,
     conn: &mut SqliteConnection,
     caller: &Caller,
     named: NamedUser,
-) -> Result<UserRow, ApiError> {
+) -> Result<(UserRow, SystemKind), ApiError> {
     let system = match named.acs_system_id {
         Some(id) => systems::find(conn, caller, id).await?,
         None => {
@@ -314,13 +328,17 @@ async fn find_user(
         }
     };
     let user = users::find_or_make(state, conn, caller, named, &system.system).await?;
-    if system.system.kind.assigns_cards() {
+    let kind = system.system.kind;
+    if kind.assigns_cards() {
         return Err(ApiError::field(
             "access_method",
-            "cards of this access system are registered ones: assign one with /acs/credentials/assign",
+            format!(
+                "cards of a {} system are registered ones: assign one with /acs/credentials/assign",
+                kind.name()
+            ),
         ));
     }
-    Ok(user)
+    Ok((user, kind))
 }
 
 async fn find_entrances(

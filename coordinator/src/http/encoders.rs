@@ -1,5 +1,7 @@
 //! `/acs/encoders/*`.
 
+mod simulate;
+
 use axum::{Router, extract::State};
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
@@ -14,9 +16,10 @@ use crate::{
     jobs::{CredentialId, EncoderId},
     state::AppState,
     store::{
-        attempts::Aim,
+        attempts::{Aim, Tags},
         credentials,
         encoders::{self, EncoderFilter, EncoderRow},
+        systems::SystemKind,
     },
 };
 
@@ -33,6 +36,7 @@ pub(super) fn routes() -> Router<AppState> {
             "/acs/encoders/scan_to_assign_credential",
             act(scan_to_assign),
         )
+        .merge(simulate::routes())
 }
 
 async fn get(State(state): State<AppState>, caller: Caller, params: Params) -> Answer {
@@ -94,7 +98,7 @@ async fn encode(State(state): State<AppState>, caller: Caller, params: Params) -
         }
     };
     drop(conn);
-    ask(&state, &caller, &encoder, Some(credential), None).await
+    ask(&state, &caller, &encoder, Wish::Encode(credential)).await
 }
 
 async fn credential_to_encode(
@@ -125,36 +129,67 @@ async fn credential_to_encode(
 async fn scan(State(state): State<AppState>, caller: Caller, params: Params) -> Answer {
     let mut reader = params.reader();
     let encoder = reader.id("acs_encoder_id");
-    refuse_tag_detection(&mut reader);
+    let new_tags = read_new_tags(&mut reader);
     reader.finish()?;
     let encoder = find(&state, &caller, encoder?).await?;
-    ask(&state, &caller, &encoder, None, None).await
+    let mut conn = state.store.read().await?;
+    let system = systems::find(&mut conn, &caller, encoder.acs_system_id).await?;
+    drop(conn);
+    let tags = tags(system.system.kind, new_tags?)?;
+    ask(&state, &caller, &encoder, Wish::Scan(tags)).await
 }
 
 async fn scan_to_assign(State(state): State<AppState>, caller: Caller, params: Params) -> Answer {
     let mut reader = params.reader();
     let encoder = reader.id("acs_encoder_id");
     let named = users::read_named(&mut reader);
-    refuse_tag_detection(&mut reader);
+    let new_tags = read_new_tags(&mut reader);
     reader.finish()?;
     let encoder = find(&state, &caller, encoder?).await?;
     let mut conn = state.store.write().await?;
     let system = systems::find(&mut conn, &caller, encoder.acs_system_id).await?;
+    let tags = tags(system.system.kind, new_tags?)?;
     let user = users::find_or_make(&state, &mut conn, &caller, named?, &system.system).await?;
     conn.commit().await?;
-    let aim = Some(Aim::AssignTo(user.acs_user_id));
-    ask(&state, &caller, &encoder, None, aim).await
+    let wish = Wish::ScanToAssign(user.acs_user_id, tags);
+    ask(&state, &caller, &encoder, wish).await
 }
 
-/// The detection of new tags is a matter of Salto KS alone.
-fn refuse_tag_detection(reader: &mut Reader<'_>) {
-    const FIELD: &str = "salto_ks_metadata.detect_new_tags";
-    if reader.optional_flag(FIELD) == Ok(Some(true)) {
-        reader.wrong(
-            FIELD,
-            "only Salto KS systems register new tags, and the encoder is of no such system",
-        );
+const NEW_TAGS: &str = "salto_ks_metadata.detect_new_tags";
+
+/// Whether a scan is to look for new tags.
+fn read_new_tags(reader: &mut Reader<'_>) -> Result<bool, Invalid> {
+    reader.optional_object("salto_ks_metadata")?;
+    Ok(reader.optional_flag(NEW_TAGS)?.unwrap_or(false))
+}
+
+/// Which cards a scan takes. New tags are a matter of Salto KS alone.
+fn tags(kind: SystemKind, new_tags: bool) -> Result<Option<Tags>, ApiError> {
+    match (kind, new_tags) {
+        (SystemKind::SaltoKs, true) => Ok(Some(Tags::New)),
+        (SystemKind::SaltoKs, false) => Ok(Some(Tags::Registered)),
+        (_, false) => Ok(None),
+        (_, true) => Err(ApiError::field(
+            NEW_TAGS,
+            format!(
+                "only Salto KS systems register new tags, and the encoder's is {}",
+                kind.name()
+            ),
+        )),
     }
+}
+
+/// What a request wants of an encoder.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wish {
+    /// Encode this credential.
+    Encode(CredentialId),
+    /// Encode this access method, whose credential is this.
+    EncodeMethod(Uuid, CredentialId),
+    /// Scan a card.
+    Scan(Option<Tags>),
+    /// Scan a card and give it to this user.
+    ScanToAssign(Uuid, Option<Tags>),
 }
 
 /// Hands the request to the desk and answers with its attempt, which is pending or has ended at once.
@@ -162,13 +197,19 @@ pub(super) async fn ask(
     state: &AppState,
     caller: &Caller,
     encoder: &EncoderRow,
-    credential: Option<CredentialId>,
-    aim: Option<Aim>,
+    wish: Wish,
 ) -> Answer {
+    let (credential, aim, tags) = match wish {
+        Wish::Encode(credential) => (Some(credential), None, None),
+        Wish::EncodeMethod(id, credential) => (Some(credential), Some(Aim::AccessMethod(id)), None),
+        Wish::Scan(tags) => (None, None, tags),
+        Wish::ScanToAssign(user, tags) => (None, Some(Aim::AssignTo(user)), tags),
+    };
     let asked = Asked {
         encoder: EncoderId(encoder.acs_encoder_id),
         credential,
         aim,
+        tags,
         api_key: caller.api_key_id,
     };
     let attempt = state.desk.ask(asked).await.map_err(|error| match error {

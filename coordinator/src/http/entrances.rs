@@ -13,7 +13,7 @@ use crate::{
     store::{
         credentials,
         entrances::{self, EntranceFilter, EntranceRow},
-        systems,
+        systems::{self, SystemKind},
     },
 };
 
@@ -95,7 +95,7 @@ pub(super) async fn find(
 
 /// An entrance as the API shows it.
 pub(super) fn entrance_json(entrance: &EntranceRow) -> Value {
-    json!({
+    let mut json = json!({
         "acs_entrance_id": entrance.acs_entrance_id,
         "acs_system_id": entrance.acs_system_id,
         "connected_account_id": entrance.connected_account_id,
@@ -108,7 +108,42 @@ pub(super) fn entrance_json(entrance: &EntranceRow) -> Value {
         "space_ids": entrance.space_ids,
         "errors": [],
         "warnings": [],
-    })
+    });
+    if let Some((field, metadata)) = provider_metadata(entrance) {
+        json[field] = metadata;
+    }
+    json
+}
+
+/// The entrance in the words of its system's maker, and under which name; none where the maker has no words for cards.
+fn provider_metadata(entrance: &EntranceRow) -> Option<(&'static str, Value)> {
+    let name = &entrance.display_name;
+    let of_kind = |guest: &'static str, common: &'static str| {
+        if entrance.is_common { common } else { guest }
+    };
+    match entrance.kind {
+        SystemKind::Visionline => Some((
+            "visionline_metadata",
+            json!({"door_category": of_kind("guest", "common"), "door_name": name, "profiles": []}),
+        )),
+        SystemKind::Vostio => Some((
+            "assa_abloy_vostio_metadata",
+            json!({
+                "door_name": name,
+                "door_number": entrance.number,
+                "door_type": of_kind("GuestDoor", "CommonDoor"),
+            }),
+        )),
+        SystemKind::SaltoSpace => Some(("salto_space_metadata", json!({"door_name": name}))),
+        SystemKind::SaltoKs => Some(("salto_ks_metadata", json!({"door_name": name}))),
+        SystemKind::Hotek if entrance.is_common => {
+            let number = entrance.number.to_string();
+            let metadata = json!({"common_area_name": name, "common_area_number": number});
+            Some(("hotek_metadata", metadata))
+        }
+        SystemKind::Hotek => Some(("hotek_metadata", json!({"room_number": name}))),
+        SystemKind::Embedded | SystemKind::Brivo | SystemKind::External => None,
+    }
 }
 
 #[cfg(test)]

@@ -145,6 +145,11 @@ pub enum ApiError {
     /// The path does not take this method.
     #[error("this path does not take {0}: use POST with a JSON body")]
     MethodNotAllowed(String),
+    /// The workspace is not for trying things out.
+    #[error(
+        "only sandbox workspaces simulate, and this one is real: make one with `encoder-coordinator workspace create --sandbox`"
+    )]
+    NotSandbox,
     /// The request names a host that this service does not answer for.
     #[error(
         "this service does not answer for host {0:?}: call it by its listen address, or start it with --allow-host"
@@ -173,9 +178,10 @@ impl ApiError {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::Validation(_) | Self::InvalidInput(_) | Self::InvalidContentType => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Validation(_)
+            | Self::InvalidInput(_)
+            | Self::InvalidContentType
+            | Self::NotSandbox => StatusCode::BAD_REQUEST,
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::NotFound(..) | Self::KeyNotFound(..) | Self::UnknownRoute(_) => {
                 StatusCode::NOT_FOUND
@@ -192,6 +198,7 @@ impl ApiError {
         match self {
             Self::Validation(_) | Self::InvalidInput(_) => "invalid_input",
             Self::InvalidContentType => "invalid_content_type",
+            Self::NotSandbox => "workspace_not_sandbox",
             Self::Unauthorized(_) => "unauthorized",
             Self::NotFound(resource, _) | Self::KeyNotFound(resource, _) => {
                 return format!("{resource}_not_found");
@@ -215,6 +222,7 @@ impl ApiError {
             | Self::Validation(_)
             | Self::InvalidInput(_)
             | Self::InvalidContentType
+            | Self::NotSandbox
             | Self::PayloadTooLarge
             | Self::UnknownRoute(_)
             | Self::MethodNotAllowed(_)
@@ -233,6 +241,7 @@ impl ApiError {
             | Self::Validation(_)
             | Self::InvalidInput(_)
             | Self::InvalidContentType
+            | Self::NotSandbox
             | Self::PayloadTooLarge
             | Self::NotFound(..)
             | Self::KeyNotFound(..)

@@ -408,6 +408,7 @@ async fn furnish(bench: &Bench, system: Uuid) -> (Uuid, Uuid, Uuid) {
         scope: KeyScope::System,
         display_name: None,
         adopted: true,
+        simulated: false,
         created_at: now,
         places: vec![Place {
             agent: AgentId(agent.agent_id),

@@ -255,6 +255,30 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A text that may be absent and must be one of `choices`.
+    pub fn optional_choice(
+        &mut self,
+        name: &str,
+        choices: &[&'static str],
+    ) -> Result<Option<&'static str>, Invalid> {
+        let Some(text) = self.optional_text(name)? else {
+            return Ok(None);
+        };
+        match choices.iter().find(|choice| **choice == text) {
+            Some(choice) => Ok(Some(choice)),
+            None => Err(self.wrong(name, expected_of(choices))),
+        }
+    }
+
+    /// Whether an object is given that may be absent. Its fields are read as `name.field`.
+    pub fn optional_object(&mut self, name: &str) -> Result<bool, Invalid> {
+        match self.value(name) {
+            None | Some(Value::Null) => Ok(false),
+            Some(Value::Object(_)) => Ok(true),
+            Some(other) => Err(self.unexpected(name, "object", other)),
+        }
+    }
+
     /// A required text that must be one of `choices`.
     pub fn choice(
         &mut self,
@@ -311,6 +335,15 @@ impl<'a> Reader<'a> {
             None => Ok(default),
             Some(0) => Err(self.wrong("limit", "Number must be greater than 0")),
             Some(limit) => Ok(limit.min(MAX_LIMIT)),
+        }
+    }
+
+    /// Refuses every field of the body but these, as the API's document does for some paths.
+    pub fn only(&mut self, known: &[&str]) {
+        for name in self.body.keys() {
+            if !known.contains(&name.as_str()) {
+                self.errors.push(name, "Unrecognized key in object");
+            }
         }
     }
 

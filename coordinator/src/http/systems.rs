@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{Answer, ApiError, Caller, Params, Reply, Resource, read, time_json};
 use crate::{
     state::AppState,
-    store::systems::{self, CountedSystem, SystemFilter, SystemKind},
+    store::systems::{self, CountedSystem, SystemFilter},
 };
 
 pub(super) fn routes() -> Router<AppState> {
@@ -73,12 +73,9 @@ pub(super) fn system_json(counted: &CountedSystem) -> Value {
         "errors": [],
         "warnings": [],
     });
-    match system.kind {
-        SystemKind::Embedded => {}
-        SystemKind::Brivo => {
-            json["external_type"] = json!("brivo_account");
-            json["external_type_display_name"] = json!("Brivo account");
-        }
+    if let Some((external_type, name)) = system.kind.system_type() {
+        json["external_type"] = json!(external_type);
+        json["external_type_display_name"] = json!(name);
     }
     json
 }

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     AGENT_AWAY, BOUND_GRACE, Book, Change, CredentialId, Decision, JobRecord, LONGEST_ATTEMPT,
-    SystemId, after, request::fail,
+    SystemId, after, request::fail, simulated::simulated_end,
 };
 
 impl Book {
@@ -18,7 +18,7 @@ impl Book {
         let due: Vec<(JobId, JobError)> = self
             .jobs
             .values()
-            .filter(|job| job.attempt.is_pending())
+            .filter(|job| job.attempt.is_pending() && !job.simulated)
             .map(|job| (job.id, self.next_end(job)))
             .filter(|(_, (at, _))| now >= *at)
             .map(|(job, (_, error))| (job, error))
@@ -38,7 +38,13 @@ impl Book {
         self.jobs
             .values()
             .filter(|job| job.attempt.is_pending())
-            .map(|job| self.next_end(job).0)
+            .map(|job| {
+                if job.simulated {
+                    simulated_end(job)
+                } else {
+                    self.next_end(job).0
+                }
+            })
             .min()
     }
 

@@ -86,6 +86,7 @@ impl Book {
             scope: description.key_scope,
             display_name: None,
             adopted: description.adopted,
+            simulated: false,
             created_at: now,
             places: vec![Place {
                 agent,

@@ -20,6 +20,7 @@ mod presented;
 mod record;
 mod request;
 mod session;
+mod simulated;
 #[cfg(test)]
 mod tests;
 
@@ -50,6 +51,9 @@ pub const CARD_WAIT: Duration = Duration::from_secs(30);
 pub const AGENT_AWAY: Duration = Duration::from_secs(20);
 /// How long after its deadline a bound job waits for its outcome (rule 10).
 pub const BOUND_GRACE: Duration = Duration::from_secs(120);
+
+/// How long a job on a simulated encoder takes.
+pub const SIMULATED_TIME: Duration = Duration::from_secs(1);
 
 /// The time so much later, or the last one that there is: a damaged row may hold any time.
 fn after(time: Timestamp, span: Duration) -> Timestamp {

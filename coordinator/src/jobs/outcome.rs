@@ -10,8 +10,8 @@ use encoder_protocols::{
 use jiff::Timestamp;
 
 use super::{
-    AgentId, Attempt, AuditAction, AuditEntry, Book, Change, CredentialId, Decision, Hold, Issue,
-    JobRecord, Orphan, SessionId, SystemId, Violation,
+    AgentId, Attempt, AuditAction, AuditEntry, Book, BootId, Change, CredentialId, Decision, Hold,
+    Issue, JobRecord, Orphan, SessionId, SystemId, Violation,
     presented::hold_state,
     request::{end_name, fail},
 };
@@ -40,7 +40,8 @@ impl Book {
         let known = self.owned_job(agent, finished.job_id)?.is_some();
         self.advance_sequence(agent, finished.sequence, &mut out);
         if known {
-            self.take(now, agent, finished, scanned, &mut out);
+            let boot = self.live(agent).map(|live| live.boot);
+            self.take(now, boot, finished, scanned, &mut out);
         } else {
             self.take_orphan(now, agent, finished, &mut out);
         }
@@ -114,15 +115,15 @@ impl Book {
         }
     }
 
-    fn take(
+    /// Takes the outcome of a known job. `boot` is the start of the process that tells it.
+    pub(crate) fn take(
         &mut self,
         now: Timestamp,
-        agent: AgentId,
+        boot: Option<BootId>,
         finished: &JobFinished,
         scanned: Option<serde_json::Value>,
         out: &mut Decision,
     ) {
-        let boot = self.live(agent).map(|live| live.boot);
         let Some(job) = self
             .jobs
             .get_mut(&finished.job_id)

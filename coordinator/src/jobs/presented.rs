@@ -3,7 +3,7 @@
 use encoder_protocols::{
     card::Uid,
     wire::{
-        CardPlan, CardPresented, ErrorCode, JobKind, MAX_CARDS_PER_JOB, Plan, PlanPurpose,
+        CardPlan, CardPresented, ErrorCode, JobId, JobKind, MAX_CARDS_PER_JOB, Plan, PlanPurpose,
         PlanRequest, ServiceMessage, Touched,
     },
 };
@@ -50,17 +50,10 @@ impl Book {
         made_at: Option<Timestamp>,
     ) -> Result<Decision, Violation> {
         let mut out = Decision::default();
-        let Some(boot) = self.boot_of(agent, session) else {
+        let Some((job, boot)) = self.waiting_job(agent, session, presented.job_id, &mut out)?
+        else {
             return Ok(out);
         };
-        let Some(job) = self.owned_job(agent, presented.job_id)? else {
-            self.send_cancel(session, presented.job_id, &mut out);
-            return Ok(out);
-        };
-        if !job.attempt.is_pending() || job.outcome.is_some() || job.cancelled.is_some() {
-            self.send_cancel(session, presented.job_id, &mut out);
-            return Ok(out);
-        }
         if self.is_repeated(job, session, presented) {
             out.messages.push(plan_of(session, job.clone(), None));
             return Ok(out);
@@ -74,6 +67,48 @@ impl Book {
             Ok(content) => self.bind(now, session, boot, presented, content, &mut out),
         }
         Ok(out)
+    }
+
+    /// Has a presented card left alone, so that the job goes on waiting for another one: it is none of those that the job is
+    /// about. Nothing is bound.
+    ///
+    /// The job must be at hand.
+    ///
+    /// # Errors
+    /// [`Violation`] when the job belongs to another agent.
+    pub fn card_not_taken(
+        &self,
+        agent: AgentId,
+        session: SessionId,
+        presented: &CardPresented,
+    ) -> Result<Decision, Violation> {
+        let mut out = Decision::default();
+        let waiting = self.waiting_job(agent, session, presented.job_id, &mut out)?;
+        if waiting.is_some() {
+            answer(session, presented, Plan::Ignore, &mut out);
+        }
+        Ok(out)
+    }
+
+    /// The job if it still waits for a card, with the start of the process that this session is of; otherwise it is
+    /// cancelled.
+    fn waiting_job(
+        &self,
+        agent: AgentId,
+        session: SessionId,
+        id: JobId,
+        out: &mut Decision,
+    ) -> Result<Option<(&JobRecord, BootId)>, Violation> {
+        let Some(boot) = self.boot_of(agent, session) else {
+            return Ok(None);
+        };
+        let job = self.owned_job(agent, id)?.filter(|job| {
+            job.attempt.is_pending() && job.outcome.is_none() && job.cancelled.is_none()
+        });
+        if job.is_none() {
+            self.send_cancel(session, id, out);
+        }
+        Ok(job.map(|job| (job, boot)))
     }
 
     /// Decides on a wish for the plan of a bound job (rule 5). It is answered for the bound card alone, also after the
@@ -242,7 +277,7 @@ impl Book {
     }
 
     /// Ends every hold of the job.
-    pub(crate) fn drop_holds(&mut self, job: encoder_protocols::wire::JobId, out: &mut Decision) {
+    pub(crate) fn drop_holds(&mut self, job: JobId, out: &mut Decision) {
         let mut any = false;
         for holds in self.holds.values_mut() {
             let before = holds.len();
@@ -287,13 +322,17 @@ fn refuse(
     Refusal { code, message }: Refusal,
     out: &mut Decision,
 ) {
+    answer(session, presented, Plan::Refuse { code, message }, out);
+}
+
+fn answer(session: SessionId, presented: &CardPresented, plan: Plan, out: &mut Decision) {
     out.send(
         session,
         ServiceMessage::CardPlan(CardPlan {
             job_id: presented.job_id,
             n: presented.n,
             uid: presented.card.uid,
-            plan: Plan::Refuse { code, message },
+            plan,
         }),
     );
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use encoder_protocols::{
     card::{CardDescription, Uid},
     wire::{
-        EncoderDescription, EncoderKey, EncoderState, JobError, JobId, JobKind, KeyScope, Outcome,
-        Touched,
+        EncoderDescription, EncoderKey, EncoderState, JobContent, JobError, JobId, JobKind,
+        KeyScope, Outcome, Touched,
     },
 };
 use jiff::Timestamp;
@@ -88,6 +88,8 @@ pub struct JobRecord {
     pub agent: Option<AgentId>,
     /// The credential to encode; none for a scan.
     pub credential: Option<CredentialId>,
+    /// The credential's content as it was when the job was asked for, for encoders that make keys themselves.
+    pub content: Option<JobContent>,
     /// The API key that asked.
     pub api_key: Option<Uuid>,
     /// When it was asked for.
@@ -96,6 +98,8 @@ pub struct JobRecord {
     pub deadline: Timestamp,
     /// How long the agent waits for a card once the job is at the head of its queue.
     pub card_wait: Duration,
+    /// Its encoder is a simulated one.
+    pub simulated: bool,
     /// Whether it may have reached the agent.
     pub sent: bool,
     /// The card that it is bound to.
@@ -244,6 +248,8 @@ pub struct EncoderRecord {
     pub display_name: Option<String>,
     /// Whether it may take jobs.
     pub adopted: bool,
+    /// No agent has it: what comes of its jobs is made up.
+    pub simulated: bool,
     /// When it was first listed.
     pub created_at: Timestamp,
     /// Every place it was seen at.

@@ -1,7 +1,7 @@
 //! An encode or a scan is asked for.
 
 use encoder_protocols::wire::{
-    EncoderState, ErrorCode, Job, JobError, JobId, JobKind, ServiceMessage, Touched,
+    EncoderState, ErrorCode, Job, JobContent, JobError, JobId, JobKind, ServiceMessage, Touched,
 };
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -33,6 +33,8 @@ pub struct CredentialFacts {
     pub created_at: Timestamp,
     /// Whether a card carries it as it is now.
     pub on_card_unchanged: bool,
+    /// What goes with its jobs, for encoders that make keys themselves.
+    pub content: Option<JobContent>,
 }
 
 impl Book {
@@ -47,15 +49,19 @@ impl Book {
             return Some((open, out));
         }
         let place = self.place_of(encoder);
-        let obstacle = self
-            .obstacle_of_credential(request, encoder)
-            .or_else(|| self.obstacle_of_place(request, encoder, place));
+        let obstacle = self.obstacle_of_credential(request, encoder).or_else(|| {
+            if encoder.simulated {
+                obstacle_of_adoption(encoder)
+            } else {
+                self.obstacle_of_place(request, encoder, place)
+            }
+        });
         let mut job = self.new_job(now, request, encoder, place);
         out.audit(now, AuditAction::Requested, &job, None, None);
         if let Some(error) = obstacle {
             job.attempt = Attempt::Error(error);
             out.audit(now, AuditAction::Ended, &job, None, end_name(&job.attempt));
-        } else {
+        } else if !job.simulated {
             job.sent = true;
             self.send_job(now, &job, &mut out);
         }
@@ -93,7 +99,7 @@ impl Book {
             deadline: job.deadline,
             server_time: now,
             card_wait_ms: u64::try_from(job.card_wait.as_millis()).unwrap_or(u64::MAX),
-            content: None,
+            content: job.content.clone(),
         };
         out.send(session, ServiceMessage::Job(message));
     }
@@ -239,10 +245,15 @@ impl Book {
             encoder_key: encoder.key.clone(),
             agent: place.map(|place| place.agent),
             credential: request.credential.as_ref().map(|facts| facts.id),
+            content: request
+                .credential
+                .as_ref()
+                .and_then(|facts| facts.content.clone()),
             api_key: request.api_key,
             created_at: now,
             deadline: after(now, ATTEMPT_TIME.saturating_add(waits).min(LONGEST_ATTEMPT)),
             card_wait: CARD_WAIT,
+            simulated: encoder.simulated,
             sent: false,
             binding: None,
             cards: Vec::new(),
@@ -283,21 +294,31 @@ pub(crate) fn end_name(attempt: &Attempt) -> Option<String> {
     }
 }
 
+fn obstacle_of_adoption(encoder: &EncoderRecord) -> Option<JobError> {
+    (!encoder.adopted).then(|| {
+        fail(
+            ErrorCode::UncategorizedError,
+            format!(
+                "the encoder \"{}\" is not adopted by this access system, so it takes no jobs; use another encoder",
+                encoder.name()
+            ),
+        )
+    })
+}
+
 fn obstacle_of_abilities(
     request: &Request,
     encoder: &EncoderRecord,
     place: &Place,
 ) -> Option<JobError> {
+    if let Some(obstacle) = obstacle_of_adoption(encoder) {
+        return Some(obstacle);
+    }
     let abilities = &place.description.abilities;
     // One that is still being opened has not told what it can do; its agent lets the job wait, and knows soon.
     let known = place.description.state != EncoderState::Starting;
     let name = encoder.name();
     let message = match request.credential {
-        _ if !encoder.adopted => {
-            format!(
-                "the encoder \"{name}\" is not adopted by this access system, so it takes no jobs; use another encoder"
-            )
-        }
         Some(_) if abilities.makes_keys => format!(
             "the encoder \"{name}\" makes keys itself and takes no card images, which is what this access system makes"
         ),

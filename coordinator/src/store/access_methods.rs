@@ -102,13 +102,16 @@ pub struct AccessMethodFilter {
     pub space_id: Option<Uuid>,
 }
 
-const SELECT: &str = "SELECT m.access_method_id, m.access_grant_id, m.position, m.workspace_id AS method_workspace_id, \
-     m.acs_system_id AS method_system_id, m.created_ms AS method_created_ms, g.access_grant_key, s.kind, \
-     s.connected_account_id, c.*, u.user_identity_id, (SELECT b.content FROM bindings b \
+const SELECT: &str = concat!(
+    "SELECT m.access_method_id, m.access_grant_id, m.position, m.workspace_id AS method_workspace_id, \
+     m.acs_system_id AS method_system_id, m.created_ms AS method_created_ms, g.access_grant_key, s.kind, c.*, ",
+    credentials::beside!(),
+    ", u.user_identity_id, (SELECT b.content FROM bindings b \
      WHERE b.job_id = c.issued_job_id ORDER BY b.n DESC LIMIT 1) AS carried FROM access_methods m \
      JOIN access_grants g ON g.access_grant_id = m.access_grant_id JOIN systems s ON s.acs_system_id = m.acs_system_id \
      LEFT JOIN credentials c ON c.acs_credential_id = m.acs_credential_id \
-     LEFT JOIN acs_users u ON u.acs_user_id = c.acs_user_id WHERE ";
+     LEFT JOIN acs_users u ON u.acs_user_id = c.acs_user_id WHERE "
+);
 
 /// Makes an access method of a grant and records the event.
 ///

@@ -51,6 +51,16 @@ pub enum Aim {
     AssignTo(Uuid),
 }
 
+/// Which cards a scan takes where cards are registered with their system.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tags {
+    /// Those that are registered. Others are ignored, and the wait goes on.
+    Registered,
+    /// Those that are not. The scan registers the card.
+    New,
+}
+
 /// Why an attempt failed.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(untagged)]
@@ -255,17 +265,24 @@ pub async fn put_ended(
 ///
 /// # Errors
 /// [`StoreError::Query`] when the statement fails.
-pub async fn put_aim(conn: &mut SqliteConnection, job: JobId, aim: Aim) -> Result<(), StoreError> {
+pub async fn put_aim(
+    conn: &mut SqliteConnection,
+    job: JobId,
+    aim: Option<Aim>,
+    tags: Option<Tags>,
+) -> Result<(), StoreError> {
     let (method, user) = match aim {
-        Aim::AccessMethod(id) => (Some(id), None),
-        Aim::AssignTo(id) => (None, Some(id)),
+        Some(Aim::AccessMethod(id)) => (Some(id), None),
+        Some(Aim::AssignTo(id)) => (None, Some(id)),
+        None => (None, None),
     };
     sqlx::query(
-        "INSERT INTO attempt_aims (action_attempt_id, access_method_id, acs_user_id) VALUES (?, ?, ?)",
+        "INSERT INTO attempt_aims (action_attempt_id, access_method_id, acs_user_id, tags) VALUES (?, ?, ?, ?)",
     )
     .bind(job.to_string())
     .bind(columns::optional_text(method))
     .bind(columns::optional_text(user))
+    .bind(tags.as_ref().map(columns::name).transpose()?)
     .execute(conn)
     .await?;
     Ok(())
@@ -284,6 +301,19 @@ pub async fn aim(conn: &mut SqliteConnection, job: JobId) -> Result<Option<Aim>,
     let method = columns::optional_id(&row, "access_method_id")?;
     let user = columns::optional_id(&row, "acs_user_id")?;
     Ok(method.map(Aim::AccessMethod).or(user.map(Aim::AssignTo)))
+}
+
+/// Which cards a scan takes; none where it takes any.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn tags(conn: &mut SqliteConnection, job: JobId) -> Result<Option<Tags>, StoreError> {
+    let row = sqlx::query("SELECT tags FROM attempt_aims WHERE action_attempt_id = ?")
+        .bind(job.to_string())
+        .fetch_optional(conn)
+        .await?;
+    let tags = row.map(|row| columns::optional_name(&row, "tags"));
+    Ok(tags.transpose()?.flatten())
 }
 
 /// Keeps how the access method that was encoded stood at the success.

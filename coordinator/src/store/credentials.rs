@@ -9,6 +9,7 @@ pub use issue::{Issue, on_card, record_doubt, record_issued, record_lost};
 pub use registered::{assign, by_registered_number, register, release};
 
 use jiff::Timestamp;
+use serde::Deserialize;
 use sqlx::{FromRow, QueryBuilder, Row as _, Sqlite, SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
 
@@ -16,9 +17,10 @@ use super::{
     Page, PageRequest, StoreError, access_methods, columns,
     entrances::EntranceRow,
     events::{self, EventSubject, EventType},
+    systems::SystemKind,
     users::UserRow,
 };
-use crate::ids;
+use crate::{ids, provider::ProviderMetadata};
 
 /// A credential.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -51,8 +53,25 @@ pub struct CredentialRow {
     pub issued: Option<Issued>,
     /// The number of the registered card that it is; none for one that is encoded.
     pub registered_number: Option<String>,
+    /// What its system is.
+    pub kind: SystemKind,
+    /// The options of its system's maker.
+    pub provider: Option<ProviderMetadata>,
+    /// The entrances that it opens, in the kinds of system that show them with it.
+    pub doors: Vec<Door>,
     /// When it was deleted.
     pub deleted_at: Option<Timestamp>,
+}
+
+/// An entrance that a credential opens.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+pub struct Door {
+    /// Its id.
+    pub acs_entrance_id: Uuid,
+    /// Its name.
+    pub display_name: String,
+    /// Whether it is for everybody.
+    pub is_common: bool,
 }
 
 /// How a credential is on a card.
@@ -147,6 +166,9 @@ impl FromRow<'_, SqliteRow> for CredentialRow {
                 None => None,
             },
             registered_number: row.try_get("registered_number")?,
+            kind: columns::from_name(row, "system_kind")?,
+            provider: columns::optional_json(row, "provider_metadata")?,
+            doors: columns::optional_json(row, "doors")?.unwrap_or_default(),
             deleted_at: columns::optional_time(row, "deleted_ms")?,
         })
     }
@@ -171,8 +193,24 @@ pub struct CredentialFilter {
     pub search: Option<String>,
 }
 
-const SELECT: &str = "SELECT c.*, s.connected_account_id, u.user_identity_id FROM credentials c \
-     JOIN systems s ON s.acs_system_id = c.acs_system_id LEFT JOIN acs_users u ON u.acs_user_id = c.acs_user_id WHERE ";
+/// What a query of credentials `c` in systems `s` selects besides their columns.
+macro_rules! beside {
+    () => {
+        "s.connected_account_id, s.kind AS system_kind, CASE WHEN s.kind IN ('visionline', 'vostio') THEN \
+         (SELECT json_group_array(json_object('acs_entrance_id', e.acs_entrance_id, 'display_name', e.display_name, \
+         'is_common', json(iif(e.is_common, 'true', 'false'))) ORDER BY e.number) FROM credential_entrances ce \
+         JOIN entrances e ON e.acs_entrance_id = ce.acs_entrance_id \
+         WHERE ce.acs_credential_id = c.acs_credential_id) END AS doors"
+    };
+}
+pub(super) use beside;
+
+const SELECT: &str = concat!(
+    "SELECT c.*, u.user_identity_id, ",
+    beside!(),
+    " FROM credentials c JOIN systems s ON s.acs_system_id = c.acs_system_id \
+     LEFT JOIN acs_users u ON u.acs_user_id = c.acs_user_id WHERE "
+);
 
 /// From when to when a credential opens; none for ever.
 pub type Validity = (Option<Timestamp>, Option<Timestamp>);
@@ -184,6 +222,7 @@ pub type Validity = (Option<Timestamp>, Option<Timestamp>);
 pub async fn create(
     conn: &mut SqliteConnection,
     user: &UserRow,
+    provider: Option<ProviderMetadata>,
     validity: Validity,
     entrances: &[EntranceRow],
     now: Timestamp,
@@ -203,12 +242,16 @@ pub async fn create(
         changed_at: now,
         issued: None,
         registered_number: None,
+        kind: SystemKind::default(),
+        provider,
+        doors: Vec::new(),
         deleted_at: None,
     };
     insert(conn, &credential).await?;
     let entrances: Vec<_> = entrances.iter().map(|row| row.acs_entrance_id).collect();
-    content::put_entrances(conn, credential.acs_credential_id, &entrances).await?;
-    Ok(credential)
+    let id = credential.acs_credential_id;
+    content::put_entrances(conn, id, &entrances).await?;
+    Ok(by_id(conn, id).await?.unwrap_or(credential))
 }
 
 /// The credential with this id, if it belongs to the workspace and was not deleted.
@@ -236,6 +279,22 @@ pub async fn by_id(
     query
         .push("c.acs_credential_id = ")
         .push_bind(acs_credential_id.to_string());
+    Ok(query.build_query_as().fetch_optional(conn).await?)
+}
+
+/// The newest credential of a system that a card carries.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn newest_issued(
+    conn: &mut SqliteConnection,
+    acs_system_id: Uuid,
+) -> Result<Option<CredentialRow>, StoreError> {
+    let mut query = QueryBuilder::<Sqlite>::new(SELECT);
+    query
+        .push("c.deleted_ms IS NULL AND c.issued_version IS NOT NULL AND c.workspace_id = s.workspace_id AND c.acs_system_id = ")
+        .push_bind(acs_system_id.to_string())
+        .push(" ORDER BY c.acs_credential_id DESC LIMIT 1");
     Ok(query.build_query_as().fetch_optional(conn).await?)
 }
 
@@ -350,7 +409,8 @@ pub async fn withdraw(
 async fn insert(conn: &mut SqliteConnection, credential: &CredentialRow) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO credentials (acs_credential_id, workspace_id, acs_system_id, acs_user_id, display_name, starts_ms, \
-         ends_ms, created_ms, content_version, changed_ms, registered_number) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         ends_ms, created_ms, content_version, changed_ms, registered_number, provider_metadata) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(credential.acs_credential_id.to_string())
     .bind(credential.workspace_id.to_string())
@@ -363,6 +423,7 @@ async fn insert(conn: &mut SqliteConnection, credential: &CredentialRow) -> Resu
     .bind(credential.content_version)
     .bind(credential.changed_at.as_millisecond())
     .bind(&credential.registered_number)
+    .bind(credential.provider.as_ref().map(columns::json).transpose()?)
     .execute(conn)
     .await?;
     Ok(())

@@ -21,6 +21,8 @@ pub struct EncoderRow {
     pub workspace_id: Uuid,
     /// Its name.
     pub display_name: String,
+    /// No agent has it: what comes of its jobs is made up.
+    pub simulated: bool,
     /// When it was first seen.
     pub created_at: Timestamp,
 }
@@ -45,6 +47,7 @@ impl FromRow<'_, SqliteRow> for EncoderRow {
             connected_account_id: columns::id(row, "connected_account_id")?,
             workspace_id: columns::id(row, "workspace_id")?,
             display_name: row.try_get("shown_name")?,
+            simulated: row.try_get("simulated")?,
             created_at: columns::time(row, "created_ms")?,
         })
     }
@@ -130,7 +133,7 @@ pub async fn save(conn: &mut SqliteConnection, encoder: &EncoderRecord) -> Resul
     };
     sqlx::query(
         "INSERT INTO encoders (acs_encoder_id, acs_system_id, encoder_key, key_scope, key_agent_id, display_name, adopted, \
-         created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (acs_encoder_id) DO UPDATE SET \
+         simulated, created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (acs_encoder_id) DO UPDATE SET \
          display_name = excluded.display_name, adopted = excluded.adopted",
     )
     .bind(encoder.id.to_string())
@@ -140,6 +143,7 @@ pub async fn save(conn: &mut SqliteConnection, encoder: &EncoderRecord) -> Resul
     .bind(within)
     .bind(&encoder.display_name)
     .bind(encoder.adopted)
+    .bind(encoder.simulated)
     .bind(encoder.created_at.as_millisecond())
     .execute(&mut *conn)
     .await?;
@@ -195,6 +199,7 @@ fn record(row: &SqliteRow) -> Result<EncoderRecord, sqlx::Error> {
         },
         display_name: row.try_get("display_name")?,
         adopted: row.try_get("adopted")?,
+        simulated: row.try_get("simulated")?,
         created_at: columns::time(row, "created_ms")?,
         places: Vec::new(),
     })

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sqlx::{FromRow, QueryBuilder, Row as _, Sqlite, SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
 
-use super::{Page, PageRequest, StoreError, access_grants, columns};
+use super::{Page, PageRequest, StoreError, access_grants, columns, systems::SystemKind};
 use crate::ids;
 
 /// An entrance.
@@ -22,6 +22,10 @@ pub struct EntranceRow {
     pub number: u16,
     /// Its name.
     pub display_name: String,
+    /// Whether it is for everybody, as a pool is, and no guest's own room.
+    pub is_common: bool,
+    /// What its system is.
+    pub kind: SystemKind,
     /// The spaces that it belongs to.
     pub space_ids: Vec<Uuid>,
     /// When it was made.
@@ -37,6 +41,8 @@ impl FromRow<'_, SqliteRow> for EntranceRow {
             connected_account_id: columns::id(row, "connected_account_id")?,
             number: columns::number(row, "number")?,
             display_name: row.try_get("display_name")?,
+            is_common: row.try_get("is_common")?,
+            kind: columns::from_name(row, "kind")?,
             space_ids: columns::from_json(row, "space_ids")?,
             created_at: columns::time(row, "created_ms")?,
         })
@@ -60,7 +66,7 @@ pub struct EntranceFilter {
     pub search: Option<String>,
 }
 
-const SELECT: &str = "SELECT e.*, s.connected_account_id, (SELECT json_group_array(se.space_id) FROM space_entrances se \
+const SELECT: &str = "SELECT e.*, s.connected_account_id, s.kind, (SELECT json_group_array(se.space_id) FROM space_entrances se \
      WHERE se.acs_entrance_id = e.acs_entrance_id) AS space_ids FROM entrances e \
      JOIN systems s ON s.acs_system_id = e.acs_system_id WHERE e.workspace_id = ";
 
@@ -77,7 +83,7 @@ pub async fn create(
 ) -> Result<EntranceRow, StoreError> {
     let row = sqlx::query(
         "UPDATE systems SET next_entrance_number = next_entrance_number + 1 WHERE acs_system_id = ? \
-         RETURNING workspace_id, connected_account_id, next_entrance_number - 1 AS number",
+         RETURNING workspace_id, connected_account_id, kind, next_entrance_number - 1 AS number",
     )
     .bind(acs_system_id.to_string())
     .fetch_one(&mut *conn)
@@ -89,6 +95,8 @@ pub async fn create(
         connected_account_id: columns::id(&row, "connected_account_id")?,
         number: columns::number(&row, "number").map_err(|_| StoreError::EntrancesExhausted)?,
         display_name: display_name.to_owned(),
+        is_common: false,
+        kind: columns::from_name(&row, "kind")?,
         space_ids: Vec::new(),
         created_at: now,
     };
@@ -104,6 +112,40 @@ pub async fn create(
     .execute(conn)
     .await?;
     Ok(entrance)
+}
+
+/// Says that an entrance is for everybody.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn set_common(
+    conn: &mut SqliteConnection,
+    acs_entrance_id: Uuid,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE entrances SET is_common = 1 WHERE acs_entrance_id = ?")
+        .bind(acs_entrance_id.to_string())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// The entrances of a system that these numbers stand for on a card.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn by_numbers(
+    conn: &mut SqliteConnection,
+    acs_system_id: Uuid,
+    numbers: &[u16],
+) -> Result<Vec<EntranceRow>, StoreError> {
+    let mut query = QueryBuilder::<Sqlite>::new(SELECT);
+    query
+        .push("s.workspace_id AND e.acs_system_id = ")
+        .push_bind(acs_system_id.to_string())
+        .push(" AND e.number IN (SELECT value FROM json_each(")
+        .push_bind(columns::json(&numbers)?)
+        .push(")) ORDER BY e.number");
+    Ok(query.build_query_as().fetch_all(conn).await?)
 }
 
 /// The entrance with this id, if it belongs to the workspace.

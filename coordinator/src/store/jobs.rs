@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use encoder_protocols::{
     card::{CardDescription, Uid},
-    wire::{EncoderKey, JobId, JobKind, Outcome, Touched},
+    wire::{EncoderKey, JobContent, JobId, JobKind, Outcome, Touched},
 };
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
@@ -58,8 +58,8 @@ pub async fn unsettled(conn: &mut SqliteConnection) -> Result<Vec<JobRecord>, St
 pub async fn save(conn: &mut SqliteConnection, job: &JobRecord) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO jobs (job_id, kind, acs_system_id, acs_encoder_id, encoder_key, agent_id, acs_credential_id, \
-         api_key_id, created_ms, deadline_ms, card_wait_ms, sent, pinned, awaited, cancelled, touched, unsettled) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job_id) DO UPDATE SET \
+         content, api_key_id, created_ms, deadline_ms, card_wait_ms, simulated, sent, pinned, awaited, cancelled, \
+         touched, unsettled) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job_id) DO UPDATE SET \
          deadline_ms = excluded.deadline_ms, sent = excluded.sent, pinned = excluded.pinned, awaited = excluded.awaited, \
          cancelled = excluded.cancelled, touched = excluded.touched, unsettled = excluded.unsettled",
     )
@@ -70,10 +70,12 @@ pub async fn save(conn: &mut SqliteConnection, job: &JobRecord) -> Result<(), St
     .bind(&job.encoder_key.0)
     .bind(columns::optional_text(job.agent.map(|agent| agent.0)))
     .bind(columns::optional_text(job.credential.map(|id| id.0)))
+    .bind(job.content.as_ref().map(columns::json).transpose()?)
     .bind(columns::optional_text(job.api_key))
     .bind(job.created_at.as_millisecond())
     .bind(job.deadline.as_millisecond())
     .bind(i64::try_from(job.card_wait.as_millis()).unwrap_or(i64::MAX))
+    .bind(job.simulated)
     .bind(job.sent)
     .bind(job.pinned)
     .bind(job.awaited)
@@ -286,10 +288,12 @@ fn record(row: &SqliteRow) -> Result<JobRecord, sqlx::Error> {
         encoder_key: EncoderKey(row.try_get("encoder_key")?),
         agent: columns::optional_id(row, "agent_id")?.map(AgentId),
         credential: columns::optional_id(row, "acs_credential_id")?.map(CredentialId),
+        content: columns::optional_json::<JobContent>(row, "content")?,
         api_key: columns::optional_id(row, "api_key_id")?,
         created_at: columns::time(row, "created_ms")?,
         deadline: columns::time(row, "deadline_ms")?,
         card_wait: Duration::from_millis(card_wait),
+        simulated: row.try_get("simulated")?,
         sent: row.try_get("sent")?,
         binding: None,
         cards: Vec::new(),

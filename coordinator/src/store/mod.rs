@@ -21,6 +21,7 @@ pub mod holds;
 pub mod jobs;
 pub mod meta;
 pub mod personal_access_tokens;
+pub mod simulations;
 pub mod site_keys;
 pub mod spaces;
 pub mod systems;

@@ -17,14 +17,74 @@ pub enum SystemKind {
     Embedded,
     /// Like Brivo: every card is registered with the system before, and is assigned to a user instead of encoded.
     Brivo,
+    /// Like ASSA ABLOY Visionline.
+    Visionline,
+    /// Like Salto Space.
+    SaltoSpace,
+    /// Like Salto KS: tags are registered with the system, by a scan that looks for new ones, and assigned.
+    SaltoKs,
+    /// Like ASSA ABLOY Vostio.
+    Vostio,
+    /// Like Hotek.
+    Hotek,
+    /// The integrator's own format: a key server of theirs makes every card's image.
+    External,
 }
+
+/// A thing as the API prints its maker's word for it: the type, and the type's name for people.
+type ExternalType = (&'static str, &'static str);
 
 impl SystemKind {
     /// Whether cards of the system are registered ones that are assigned, and never encoded.
     pub const fn assigns_cards(self) -> bool {
         match self {
-            Self::Embedded => false,
-            Self::Brivo => true,
+            Self::Brivo | Self::SaltoKs => true,
+            Self::Embedded
+            | Self::Visionline
+            | Self::SaltoSpace
+            | Self::Vostio
+            | Self::Hotek
+            | Self::External => false,
+        }
+    }
+
+    /// Its name for people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Brivo => "Brivo",
+            Self::Visionline => "Visionline",
+            Self::SaltoSpace => "Salto Space",
+            Self::SaltoKs => "Salto KS",
+            Self::Vostio => "Vostio",
+            Self::Hotek => "Hotek",
+            Self::External => "external",
+        }
+    }
+
+    /// What its maker calls a system; none where there is no maker.
+    pub const fn system_type(self) -> Option<ExternalType> {
+        match self {
+            Self::Embedded | Self::External => None,
+            Self::Brivo => Some(("brivo_account", "Brivo account")),
+            Self::Visionline => Some(("visionline_system", "Visionline system")),
+            Self::SaltoSpace => Some(("salto_space_system", "Salto Space system")),
+            Self::SaltoKs => Some(("salto_ks_site", "Salto KS site")),
+            Self::Vostio => Some(("assa_abloy_vostio", "ASSA ABLOY Vostio")),
+            Self::Hotek => Some(("hotek_site", "Hotek site")),
+        }
+    }
+
+    /// What its maker calls a credential on a card; none where there is no maker.
+    pub const fn credential_type(self) -> Option<ExternalType> {
+        match self {
+            Self::Embedded | Self::External => None,
+            Self::Brivo => Some(("brivo_credential", "Brivo credential")),
+            Self::Visionline => Some(("visionline_card", "Visionline card")),
+            Self::SaltoSpace => Some(("salto_space_key", "Salto Space key")),
+            Self::SaltoKs => Some(("salto_ks_tag", "Salto KS tag")),
+            Self::Vostio => Some(("assa_abloy_vostio_key", "Vostio key")),
+            Self::Hotek => Some(("hotek_card", "Hotek card")),
         }
     }
 }
@@ -93,7 +153,7 @@ const COUNTED: &str = "SELECT s.*, (SELECT count(*) FROM acs_users u \
      WHERE u.workspace_id = s.workspace_id AND u.acs_system_id = s.acs_system_id AND u.deleted_ms IS NULL) AS acs_user_count \
      FROM systems s WHERE s.workspace_id = ";
 
-/// Makes an embedded system and its first site key.
+/// Makes a system, embedded until [`set_kind`] says otherwise, and its first site key.
 ///
 /// # Errors
 /// [`StoreError`] when a statement, the random source or the sealing fails.

@@ -125,6 +125,7 @@ impl Round<'_> {
                     id,
                     created_at: row.created_at,
                     on_card_unchanged: row.issue_state() == IssueState::Issued,
+                    content: None,
                 })
             }
         };

@@ -7,7 +7,10 @@ use encoder_coordinator::{
         AgentId, AgentRecord, Attempt, Book, Change, CredentialId, EncoderId, EncoderRecord, Hold,
         JobRecord, Orphan, Restored,
     },
-    store::credentials::{CredentialRow, Issued, UNKNOWN_VERSION},
+    store::{
+        credentials::{CredentialRow, Issued, UNKNOWN_VERSION},
+        systems::SystemKind,
+    },
 };
 use encoder_protocols::wire::JobId;
 use jiff::Timestamp;
@@ -184,6 +187,9 @@ impl Store {
             issued: None,
             deleted_at: None,
             registered_number: None,
+            kind: SystemKind::Embedded,
+            provider: None,
+            doors: Vec::new(),
             user_identity_id: None,
         };
         self.credentials.insert(CredentialId(id), Rc::new(row));

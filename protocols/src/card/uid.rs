@@ -39,6 +39,14 @@ impl Uid {
         Ok(Self { bytes, length })
     }
 
+    /// A UID of seven bytes, as most cards have one.
+    pub const fn of_seven([a, b, c, d, e, f, g]: [u8; 7]) -> Self {
+        Self {
+            bytes: [a, b, c, d, e, f, g, 0, 0, 0],
+            length: 7,
+        }
+    }
+
     /// The bytes in transmission order.
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes

@@ -26,7 +26,7 @@ pub enum JobKind {
     Scan,
 }
 
-/// The content of a credential, for encoders that make keys themselves and take no image.
+/// The content of a credential, for encoders that make keys themselves and take no image. Others ignore it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct JobContent {
     /// The first moment at which the key opens.
@@ -35,6 +35,9 @@ pub struct JobContent {
     pub ends_at: Option<jiff::Timestamp>,
     /// The names of the doors, as the access system prints them.
     pub entrances: Vec<String>,
+    /// What the access system's maker adds, in the words of the HTTP API: `{"visionline_metadata": {…}}` and the like.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<serde_json::Value>,
 }
 
 /// How a job ended.

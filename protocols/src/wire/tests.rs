@@ -225,6 +225,7 @@ golden! {
             starts_at: Some(time("2026-11-21T15:00:00Z")),
             ends_at: None,
             entrances: vec!["Room 101".into()],
+            provider: None,
         }),
     });
     job_scan: ServiceMessage::Job(Job {

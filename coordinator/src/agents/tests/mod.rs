@@ -8,10 +8,12 @@
 mod encodes;
 mod fake;
 mod grants;
+mod kinds;
 mod operator;
 mod problems;
 mod restarts;
 mod scans;
 mod sessions;
+mod simulated;
 mod store;
 mod swipe;

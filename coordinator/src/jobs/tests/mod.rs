@@ -209,6 +209,7 @@ impl World {
                 id: credential,
                 created_at: start(),
                 on_card_unchanged: unchanged,
+                content: None,
             }),
         };
         self.book.request(self.now, &request).unwrap().0
@@ -246,10 +247,12 @@ impl World {
             encoder_key: EncoderKey("desk".into()),
             agent: Some(ONE),
             credential: Some(credential),
+            content: None,
             api_key: None,
             created_at: start(),
             deadline: start() + super::ATTEMPT_TIME,
             card_wait: super::CARD_WAIT,
+            simulated: false,
             sent: true,
             binding: None,
             cards: vec![],

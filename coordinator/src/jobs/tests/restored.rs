@@ -14,6 +14,7 @@ fn promise_rule_9_a_credential_newer_than_the_copy_is_bound_at_once() {
             id: C,
             created_at: start() + SignedDuration::from_secs(1),
             on_card_unchanged: false,
+            content: None,
         }),
     };
     let (job, _) = world.book.request(world.now, &request).unwrap();

@@ -40,6 +40,9 @@ pub async fn register(
         changed_at: now,
         issued: None,
         registered_number: Some(number.to_owned()),
+        kind: system.kind,
+        provider: None,
+        doors: Vec::new(),
         deleted_at: None,
     };
     insert(conn, &card).await?;
