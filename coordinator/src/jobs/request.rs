@@ -99,7 +99,7 @@ impl Book {
             deadline: job.deadline,
             server_time: now,
             card_wait_ms: u64::try_from(job.card_wait.as_millis()).unwrap_or(u64::MAX),
-            content: job.content.clone(),
+            content: job.content.clone().map(Box::new),
         };
         out.send(session, ServiceMessage::Job(message));
     }

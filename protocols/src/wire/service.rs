@@ -114,7 +114,7 @@ pub struct Job {
     pub card_wait_ms: u64,
     /// The credential's content, for encoders that make keys themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub content: Option<JobContent>,
+    pub content: Option<Box<JobContent>>,
 }
 
 /// The answer to `card_presented` and `plan_request`.

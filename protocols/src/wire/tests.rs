@@ -221,12 +221,12 @@ golden! {
         deadline: time("2026-11-21T10:01:30Z"),
         server_time: time("2026-11-21T10:00:00.012Z"),
         card_wait_ms: 30_000,
-        content: Some(JobContent {
+        content: Some(Box::new(JobContent {
             starts_at: Some(time("2026-11-21T15:00:00Z")),
             ends_at: None,
             entrances: vec!["Room 101".into()],
             provider: None,
-        }),
+        })),
     });
     job_scan: ServiceMessage::Job(Job {
         job_id: job(2),
