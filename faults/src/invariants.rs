@@ -133,6 +133,8 @@ pub struct Ledger {
 #[derive(Clone, Debug, Default)]
 struct Job {
     credential: Option<Uuid>,
+    /// The number that its image assigns, where the card has no UID.
+    assigned: Option<String>,
     accepted: bool,
     changed: BTreeSet<Uid>,
     finished: Vec<Told>,
@@ -142,6 +144,8 @@ struct Job {
     /// What is shown comes from a copy: nobody can blame it for not knowing what came after.
     from_copy: bool,
     stored: Option<Stored>,
+    /// What is stored comes from a copy, which the agent may know better.
+    stored_from_copy: bool,
     forgotten: BTreeSet<Memory>,
     /// Both memories that could know of it were set back at the same time: no rule can repair that, and nothing is
     /// asked of it.
@@ -171,6 +175,11 @@ impl Ledger {
     /// A job of this credential (none for a scan) was asked for.
     pub fn asked(&mut self, job: JobId, credential: Option<Uuid>) {
         self.job(job).credential = credential;
+    }
+
+    /// The job's image assigns the card this number, as the card has no UID; to the harness it has a name all the same.
+    pub fn assigned(&mut self, job: JobId, number: String) {
+        self.job(job).assigned = Some(number);
     }
 
     /// An agent's journal holds that it accepted the job.
@@ -336,7 +345,11 @@ impl Ledger {
         record.forgotten.remove(&Memory::Store);
         let before = record.stored.replace(stored);
         let (changed, excused) = (!record.changed.is_empty(), record.excused);
-        if before.is_some_and(|before| before.touched != stored.touched) {
+        let corrected = record.stored_from_copy
+            && before.is_some_and(|before| before.touched == Touched::Untouched);
+        let differs = before.is_some_and(|before| before.touched != stored.touched);
+        record.stored_from_copy &= !differs;
+        if differs && !corrected {
             let words = format!("the stored outcome of job {job} became {stored:?}");
             self.violate(Invariant::OneOutcome, words);
         }
@@ -358,6 +371,7 @@ impl Ledger {
         let record = self.job(job);
         record.forgotten.remove(&Memory::Store);
         record.stored = Some(stored);
+        record.stored_from_copy = true;
     }
 
     /// At the end, the coordinator ties the credential to this card because of this job. None: to an unknown card.
@@ -389,8 +403,9 @@ impl Ledger {
         }
         let read_back = self.job(job).read_back.clone();
         let on = read_back.unwrap_or_else(|| self.carrying(job));
-        let mut numbers = on.iter().map(ToString::to_string);
-        let is_there = numbers.any(|number| told.card_number.as_ref() == Some(&number));
+        let assigned = self.job(job).assigned.clone();
+        let number = |card: &Uid| assigned.clone().unwrap_or_else(|| card.to_string());
+        let is_there = on.iter().any(|card| told.card_number == Some(number(card)));
         if told.touched != Touched::Written || !is_there {
             let words = format!(
                 "job {job} succeeded as {:?} on card {:?}; its image is complete on {on:?}",

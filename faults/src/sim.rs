@@ -19,7 +19,10 @@ mod procedure;
 mod rest;
 mod round;
 mod store;
+mod stripe;
+mod stripe_task;
 mod table;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod wires;

@@ -127,7 +127,7 @@ impl Book {
         let Some(job) = self
             .jobs
             .get_mut(&finished.job_id)
-            .filter(|job| job.outcome.is_none())
+            .filter(|job| job.outcome.is_none() || was_sent_again(job, finished))
         else {
             return;
         };
@@ -399,6 +399,14 @@ fn outcome_name(outcome: Outcome, touched: Touched) -> String {
         Touched::Written => "written",
     };
     format!("{outcome}, {touched}")
+}
+
+/// Whether the agent knows more of a job than that it refused it, or never came to a card: the store went back to a copy from
+/// before that, sent the job once more, and then went on to the copy it is now.
+fn was_sent_again(job: &JobRecord, finished: &JobFinished) -> bool {
+    job.outcome == Some(Touched::Untouched)
+        && !job.is_bound()
+        && finished.touched != Touched::Untouched
 }
 
 const fn code_of_refusal(reason: RefusalReason) -> ErrorCode {

@@ -33,6 +33,7 @@ const MUST_HAPPEN: &[&str] = &[
     "agent killed in mid-write",
     "agent retired",
     "agent suspended",
+    "card swiped",
     "clock set",
     "coordinator killed",
     "coordinator killed after a commit",
@@ -67,6 +68,11 @@ const MUST_HAPPEN: &[&str] = &[
     "session ended for silence",
     "slow plan",
     "store restored",
+    "stripe encoder armed",
+    "stripe not swiped again",
+    "stripe write failed",
+    "stripe written and read back",
+    "stripe written while given up",
     "write failed",
 ];
 

@@ -1,6 +1,9 @@
 //! What is judged when everything has come to rest.
 
-use encoder_protocols::wire::{JobId, Touched};
+use encoder_protocols::{
+    card::Uid,
+    wire::{JobId, Touched},
+};
 
 use super::{Invariant, Job, Ledger, Memory, Shown, Stored, Told, Violation};
 
@@ -81,11 +84,13 @@ impl Ledger {
             .get(&(credential, id))
             .cloned()
             .unwrap_or_default();
+        // A card without a UID cannot be named, so the credential is tied to an unknown one.
+        let is_nameless = job.assigned.is_some();
+        let is_tied = |card: &Uid| ties.contains(&Some(*card)) || is_nameless;
         let right = match stored.touched {
             Touched::Untouched => ties.is_empty(),
-            Touched::Unknown => {
-                job.changed.iter().all(|card| ties.contains(&Some(*card))) && !ties.is_empty()
-            }
+            Touched::Unknown => job.changed.iter().all(is_tied) && !ties.is_empty(),
+            Touched::Written if is_nameless => ties.contains(&None),
             Touched::Written => ties
                 .iter()
                 .any(|card| card.map(|uid| uid.to_string()) == told.card_number),

@@ -9,7 +9,7 @@ use super::{
     network::{Frame, Side, Way},
     pc::Pc,
     table::lock,
-    world::{AGENTS, CLONE, Event, MOBILE, World},
+    world::{AGENTS, CLONE, ENCODERS, Event, MOBILE, STRIPES, World},
 };
 
 impl World {
@@ -21,7 +21,7 @@ impl World {
         let pause = self.common.up_to(3 * self.common.weather.pace);
         self.after(pause, Event::Chaos);
         let pc = self.common.dice.index(self.pcs.len());
-        let encoder = self.common.dice.index(3);
+        let encoder = self.common.dice.pick(&ENCODERS).unwrap_or(MOBILE);
         let weather = self.common.weather.clone();
         match self.common.dice.below(22) {
             0 if weather.kills => self.kill_agent(pc, false),
@@ -394,7 +394,7 @@ impl World {
         for connection in self.connections.values_mut() {
             connection.stalled_until = connection.stalled_until.min(now);
         }
-        for encoder in 0..3 {
+        for encoder in ENCODERS {
             self.lift_all(encoder);
         }
         self.plug_everything();
@@ -411,7 +411,7 @@ impl World {
     pub(super) fn plug_everything(&mut self) {
         let alive = self.pcs.iter().position(|pc| !pc.gone).unwrap_or(0);
         let mut table = lock(&self.common.table);
-        for (encoder, home) in [(MOBILE, alive), (1, 0), (2, 1)] {
+        for (encoder, home) in [(MOBILE, alive), (1, 0), (2, 1), (STRIPES, 1)] {
             if self.broken == Some(encoder) {
                 continue;
             }

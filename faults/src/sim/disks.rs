@@ -41,6 +41,20 @@ impl World {
                 .note(|| format!("chaos: the journal of pc{index} is lost"));
             pc.disk.problem = Some("a damaged journal was set aside".to_owned());
             pc.disk.replace(&mut self.common, journal);
+            self.expect_next_guests(index);
+        }
+    }
+
+    /// Nobody waits for what a desk has forgotten: as soon as it works again the next guests ask for their keys.
+    fn expect_next_guests(&mut self, index: usize) {
+        let now = self.common.now;
+        let Some(pc) = self.pcs.get(index) else {
+            return;
+        };
+        let back = pc.starts_at.map_or(0, |at| at.saturating_sub(now));
+        for encoder in pc.hardware.clone() {
+            let after = back + self.common.up_to(3 * SECOND);
+            self.after(after, Event::NextGuest(encoder));
         }
     }
 

@@ -21,8 +21,8 @@ use uuid::Uuid;
 use super::{
     common::{Common, MILLISECOND, Micros, SECOND, moment, utc},
     dice::Dice,
-    encoder::Task,
     journal::{Disk, told},
+    tasks::EncoderTask,
 };
 use crate::invariants::Memory;
 
@@ -48,7 +48,7 @@ pub(super) struct Process {
     pub(super) boot: Uuid,
     pub(super) jobs: Jobs,
     pub(super) session: Machine,
-    pub(super) tasks: Vec<Task>,
+    pub(super) tasks: Vec<EncoderTask>,
     pub(super) started_at: Micros,
     pub(super) from_session: VecDeque<SessionEvent>,
     pub(super) from_encoders: VecDeque<(EncoderId, EncoderEvent)>,
@@ -90,7 +90,7 @@ impl Process {
 
     /// When it wants to run without any input.
     pub(super) fn wakes_at(&self) -> Micros {
-        let tasks = self.tasks.iter().map(Task::wakes_at);
+        let tasks = self.tasks.iter().map(EncoderTask::wakes_at);
         let write = self.write.as_ref().map(|write| write.done_at);
         let jobs = self.jobs.poll_timeout().filter(|_| write.is_none());
         let timers = [jobs, self.session.poll_timeout()];
@@ -114,7 +114,8 @@ impl Pc {
     ) -> Self {
         let settings = keys
             .iter()
-            .map(|(key, scope)| EncoderSettings {
+            .zip(&hardware)
+            .map(|((key, scope), _)| EncoderSettings {
                 key: EncoderKey((*key).to_owned()),
                 key_scope: *scope,
                 name: (*key).to_owned(),
@@ -179,7 +180,7 @@ impl Pc {
             .iter()
             .zip(&self.hardware)
             .map(|(settings, hardware)| {
-                Task::new(settings.clone(), *hardware, self.index, common.now)
+                EncoderTask::new(settings.clone(), *hardware, self.index, common.now)
             });
         self.starts_at = None;
         self.process = Some(Process {
@@ -204,7 +205,7 @@ impl Pc {
         let Some(process) = self.process.take() else {
             return;
         };
-        if process.tasks.iter().any(Task::is_writing) {
+        if process.tasks.iter().any(EncoderTask::is_writing) {
             common.count("agent killed in mid-write");
         }
         let flushed = common.dice.chance(500) && !self.disk.full;
@@ -271,7 +272,7 @@ impl Pc {
         });
         if drained && let Some(process) = &mut self.process {
             // Leaving, the encoders' tasks end the write that runs.
-            if process.tasks.iter().any(Task::is_writing) {
+            if process.tasks.iter().any(EncoderTask::must_end) {
                 process.draining_until = Some(now + MILLISECOND);
                 return (wishes, false);
             }
@@ -436,7 +437,7 @@ impl Pc {
                     let index = self.index;
                     common.note(|| format!("pc{index}: to encoder {}: {}", id.0, brief(&command)));
                     if let Some(task) = process.tasks.get_mut(id.0) {
-                        task.commands.push_back(command);
+                        task.command(command);
                     }
                 }
                 Action::Ended(end) => {

@@ -9,8 +9,8 @@ use encoder_protocols::card::{Uid, virtual_card::CardKind};
 use super::{
     common::{Common, MILLISECOND, SECOND},
     desk::Input,
-    table::{Card, lock},
-    world::{Event, MOBILE, World},
+    table::{Card, Table, lock},
+    world::{ENCODERS, Event, MOBILE, STRIPES, World},
 };
 
 impl World {
@@ -31,9 +31,9 @@ impl World {
 
     /// An encoder that the coordinator knows, with the hardware behind it.
     fn some_encoder(&mut self) -> Option<(usize, encoder_coordinator::jobs::EncoderId)> {
-        let hardware = self.common.dice.index(3);
+        let hardware = self.common.dice.pick(&ENCODERS)?;
         let plugged = lock(&self.common.table).encoders.get(hardware)?.pc;
-        let home = usize::from(hardware == 2);
+        let home = usize::from(hardware == 2 || hardware == STRIPES);
         let pc = plugged.unwrap_or(home);
         Some((hardware, self.encoder_at(hardware, pc)?))
     }
@@ -84,6 +84,19 @@ impl World {
         } else if self.common.dice.chance(150) {
             let next = self.new_credential();
             self.ask(encoder, Some(next));
+        }
+    }
+
+    /// A guest asks for a key at this encoder, whatever lies there.
+    pub(super) fn next_guest(&mut self, hardware: usize) {
+        if self.common.calm {
+            return;
+        }
+        let plugged = lock(&self.common.table).encoders.get(hardware).copied();
+        let pc = plugged.and_then(|at| at.pc);
+        if let Some(encoder) = pc.and_then(|pc| self.encoder_at(hardware, pc)) {
+            let credential = self.new_credential();
+            self.ask(encoder, Some(credential));
         }
     }
 
@@ -141,7 +154,8 @@ impl World {
             .cards
             .iter()
             .position(|card| card.uid == uid);
-        if let Some(card) = card.filter(|_| self.common.dice.chance(700)) {
+        let is_field = hardware != STRIPES;
+        if let Some(card) = card.filter(|_| is_field && self.common.dice.chance(700)) {
             self.lift_all(hardware);
             self.put(card, hardware);
         }
@@ -154,6 +168,9 @@ impl World {
         }
         let pause = 50 * MILLISECOND + self.common.up_to(2 * self.common.weather.pace);
         self.after(pause, Event::Clerk(encoder));
+        if encoder == STRIPES {
+            return self.swipe_if_asked();
+        }
         let lying = lock(&self.common.table).lying(encoder);
         let Some(first) = lying.first().copied() else {
             return self.put_card(encoder);
@@ -170,9 +187,63 @@ impl World {
         }
     }
 
+    /// Somebody draws a card through the stripe encoder, mostly when it asks for one, and mostly the one it asks for.
+    fn swipe_if_asked(&mut self) {
+        let (writes, reads, last) = {
+            let stripes = &lock(&self.common.table).stripes;
+            let writes = stripes.awaits_write();
+            (writes, stripes.awaits_swipe() && !writes, stripes.last)
+        };
+        let likely = if writes || reads { 850 } else { 100 };
+        if !self.common.dice.chance(likely) {
+            return;
+        }
+        let same = last.filter(|_| reads && self.common.dice.chance(800));
+        let card = same.or_else(|| self.some_stripe());
+        if let Some(card) = card {
+            let is_bad = self.common.dice.chance(5 * self.common.weather.noise);
+            self.swipe(card, is_bad);
+        }
+    }
+
+    fn some_stripe(&mut self) -> Option<usize> {
+        let mut table = lock(&self.common.table);
+        let usable = |table: &Table| {
+            let cards = table.stripes.cards.iter().enumerate();
+            let usable = cards.filter(|(_, card)| !card.destroyed);
+            usable.map(|(at, _)| at).collect::<Vec<usize>>()
+        };
+        if usable(&table).len() < 4 {
+            table.stripes.add();
+        }
+        let cards = usable(&table);
+        drop(table);
+        self.common.dice.pick(&cards)
+    }
+
+    /// A card is drawn through the stripe encoder.
+    pub(super) fn swipe(&mut self, card: usize, is_bad: bool) {
+        self.common
+            .note(|| format!("people: swipe card {card}, badly: {is_bad}"));
+        self.common.count("card swiped");
+        let pc = {
+            let mut table = lock(&self.common.table);
+            let seen = table.stripes.swipe(card, is_bad);
+            table.seen.extend(seen);
+            table.encoders.get(STRIPES).and_then(|at| at.pc)
+        };
+        self.common.note_cards();
+        if let Some(pc) = pc {
+            self.wake(pc);
+        }
+    }
+
     /// Puts a card on an encoder on which none lies.
     pub(super) fn put_card(&mut self, encoder: usize) {
-        if !self.common.calm && lock(&self.common.table).lying(encoder).is_empty() {
+        if encoder != STRIPES
+            && !self.common.calm
+            && lock(&self.common.table).lying(encoder).is_empty()
+        {
             self.put_another(encoder);
         }
     }
@@ -193,6 +264,9 @@ impl World {
     }
 
     pub(super) fn swap(&mut self, encoder: usize) {
+        if encoder == STRIPES {
+            return self.swipe_if_asked();
+        }
         self.lift_all(encoder);
         self.put_another(encoder);
     }
@@ -272,6 +346,12 @@ impl Common {
                     card.destroyed = true;
                 }
                 self.ledger.destroyed(uid);
+            }
+        }
+        for card in &mut table.stripes.cards {
+            if uids.contains(&card.name) {
+                card.destroyed = true;
+                self.ledger.destroyed(card.name);
             }
         }
         self.ledger.released(credential.0);

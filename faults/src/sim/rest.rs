@@ -9,7 +9,7 @@ use super::{
     desk::Input,
     network::{Connection, Side},
     table::lock,
-    world::{AGENTS, MOBILE, World},
+    world::{AGENTS, MOBILE, STRIPES, World},
 };
 
 /// How long a desk may take for one key when nothing fails.
@@ -70,14 +70,25 @@ impl World {
         };
         let credential = self.new_credential();
         let job = self.ask(encoder, Some(credential));
-        let card = lock(&self.common.table).add(CardKind::ClassicMini);
-        lock(&self.common.table).put(card, hardware);
         let end = self.common.now + ONE_KEY;
         let ended = |world: &Self| {
             let row = world.coordinator.store.jobs.get(&job);
             row.is_some_and(|row| row.attempt != Attempt::Pending)
         };
-        self.run_until(end, ended);
+        if hardware == STRIPES {
+            let card = lock(&self.common.table).stripes.add();
+            for _ in ["written", "read back"] {
+                let asked =
+                    |world: &Self| lock(&world.common.table).stripes.awaits_swipe() || ended(world);
+                self.run_until(end, asked);
+                self.swipe(card, false);
+            }
+            self.run_until(end, ended);
+        } else {
+            let card = lock(&self.common.table).add(CardKind::ClassicMini);
+            lock(&self.common.table).put(card, hardware);
+            self.run_until(end, ended);
+        }
         let row = self.coordinator.store.jobs.get(&job);
         let attempt = row.map(|row| row.attempt.clone());
         if !matches!(attempt, Some(Attempt::Success { .. })) {
@@ -86,13 +97,17 @@ impl World {
         }
         let end = self.common.now + SECOND;
         self.run_until(end, |_| false);
-        lock(&self.common.table).lift(card);
+        self.lift_all(hardware);
     }
 
     /// The coordinator's name for an encoder.
     pub(super) fn encoder_at(&self, hardware: usize, pc: usize) -> Option<EncoderId> {
         let agent = AGENTS.get(self.pcs.get(pc)?.agent)?;
-        let key = if hardware == MOBILE { "mobile" } else { "desk" };
+        let key = match hardware {
+            MOBILE => "mobile",
+            STRIPES => "stripes",
+            _ => "desk",
+        };
         let mut known = self.coordinator.store.encoders.values();
         let found = known.find(|row| {
             row.key.0 == key

@@ -209,7 +209,8 @@ impl Store {
             Change::PutOrphan(orphan) => {
                 if let Some((_, touched)) = orphan.outcome {
                     common.count("orphan kept");
-                    let pinned = false;
+                    // A second machine with the same token, which did not know of it, may have cast doubt on it.
+                    let pinned = common.forked;
                     common.ledger.stored(orphan.job, Stored { touched, pinned });
                 }
             }
@@ -259,7 +260,7 @@ impl Store {
         }
         for orphan in self.orphans.values() {
             if let Some((_, touched)) = orphan.outcome {
-                let pinned = false;
+                let pinned = common.forked;
                 common
                     .ledger
                     .copy_holds(orphan.job, Stored { touched, pinned });

@@ -19,7 +19,7 @@ use encoder_protocols::{
     wire::JobId,
 };
 
-use super::dice::Dice;
+use super::{dice::Dice, stripe::Stripes, world::STRIPES};
 
 /// A card and where it is.
 pub(super) struct Card {
@@ -55,6 +55,8 @@ pub(super) struct Table {
     pub(super) cards: Vec<Card>,
     pub(super) encoders: Vec<Hardware>,
     pub(super) seen: Vec<Seen>,
+    /// The stripe encoder, and the cards for it.
+    pub(super) stripes: Stripes,
     /// Of 1,000 exchanges, how many are disturbed.
     pub(super) noise: u64,
     dice: Dice,
@@ -74,11 +76,15 @@ impl Table {
             cards: Vec::new(),
             encoders,
             seen: Vec::new(),
+            stripes: Stripes::default(),
             noise,
             dice,
         };
         for kind in kinds {
             table.add(*kind);
+        }
+        for _ in 0..4 {
+            table.stripes.add();
         }
         table
     }
@@ -155,6 +161,9 @@ impl Table {
         if let Some(hardware) = self.encoders.get_mut(encoder) {
             hardware.pc = None;
             hardware.generation += 1;
+        }
+        if encoder == STRIPES {
+            self.stripes.reset();
         }
         for card in &mut self.cards {
             if card.lies_on == Some(encoder) {
@@ -439,12 +448,12 @@ fn holds(memory: &[u8], image: &CardImage) -> bool {
             .pages
             .iter()
             .all(|page| at(usize::from(page.page) * 4, &page.data)),
-        // No encoder of the run swipes.
+        // No card with a UID has a stripe.
         CardImage::Magstripe(_) => false,
     }
 }
 
-fn fault(code: &str) -> HardwareFault {
+pub(super) fn fault(code: &str) -> HardwareFault {
     HardwareFault {
         driver: "virtual".into(),
         code: code.into(),

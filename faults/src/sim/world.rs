@@ -28,6 +28,10 @@ pub(super) const AGENTS: [AgentId; 2] = [
 pub(super) const MOBILE: usize = 0;
 /// The PC that is a copy of the first one.
 pub(super) const CLONE: usize = 2;
+/// The encoder that cards are drawn through.
+pub(super) const STRIPES: usize = 4;
+/// The encoders of the two desks.
+pub(super) const ENCODERS: [usize; 4] = [MOBILE, 1, 2, STRIPES];
 /// How long everything may take to come to rest once nothing fails any more.
 pub(super) const LONGEST_CALM: Micros = 3600 * SECOND;
 
@@ -54,6 +58,8 @@ pub(super) enum Event {
     Plug(usize, usize),
     /// A disk has room again.
     Room(usize),
+    /// The next guest stands at this encoder.
+    NextGuest(usize),
     /// The operator retires the agent of a PC that is out of service.
     Retire(usize),
 }
@@ -106,20 +112,24 @@ impl World {
             place(Some(0)),
             place(Some(1)),
             place(Some(CLONE)),
+            place(Some(1)),
         ];
         let mut common = Common::new(seed, traced, encoders);
         let weather = format!("{:?}", common.weather);
         common.note(|| weather);
-        let keys = [("mobile", KeyScope::System), ("desk", KeyScope::Agent)];
+        let keys = [
+            ("mobile", KeyScope::System),
+            ("desk", KeyScope::Agent),
+            ("stripes", KeyScope::Agent),
+        ];
         let mut pcs = Vec::new();
-        for (index, agent, fixed) in [(0, 0, 1), (1, 1, 2), (CLONE, 0, 3)] {
-            pcs.push(Pc::new(
-                index,
-                agent,
-                vec![MOBILE, fixed],
-                &keys,
-                &mut common,
-            ));
+        let hardware = [
+            (0, 0, vec![MOBILE, 1]),
+            (1, 1, vec![MOBILE, 2, STRIPES]),
+            (CLONE, 0, vec![MOBILE, 3]),
+        ];
+        for (index, agent, hardware) in hardware {
+            pcs.push(Pc::new(index, agent, hardware, &keys, &mut common));
         }
         let now = utc(0, 0);
         let mut store = Store::default();
@@ -157,7 +167,7 @@ impl World {
         for pc in self.pcs.iter_mut().take(2) {
             pc.start(&mut self.common);
         }
-        for encoder in 0..3 {
+        for encoder in ENCODERS {
             self.after(SECOND, Event::Clerk(encoder));
         }
         self.after(500 * MILLISECOND, Event::Property);
@@ -186,7 +196,7 @@ impl World {
         for what in self.unrest() {
             self.common.ledger.waits(what);
         }
-        for encoder in 0..3 {
+        for encoder in ENCODERS {
             self.write_a_key(encoder);
         }
         self.observe_ties();
@@ -348,6 +358,7 @@ impl World {
             Event::Aim(which, whom) => self.aimed(which, whom),
             Event::Plug(encoder, pc) => self.plug(encoder, pc),
             Event::Room(pc) => self.room(pc),
+            Event::NextGuest(encoder) => self.next_guest(encoder),
             Event::Retire(pc) => self.retire_for_good(pc),
         }
     }

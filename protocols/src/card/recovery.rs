@@ -1,6 +1,6 @@
 //! When a failed exchange with a card is tried again.
 
-use super::{CardLink, CardLinkError};
+use super::{CardError, CardLink, CardLinkError};
 use crate::fault::HardwareFault;
 
 /// How often one exchange may be disturbed.
@@ -14,6 +14,30 @@ pub(super) struct Attempts {
     disturbances: u8,
     silences: u8,
 }
+
+/// The times at which the card had to be selected again. It may have left the reader meanwhile, if only for a moment, and been
+/// somewhere else: what was read before says nothing of what it carries now.
+#[derive(Default)]
+pub(super) struct Gaps {
+    count: u32,
+    last: Option<CardLinkError>,
+}
+
+impl Gaps {
+    /// How many there were until now.
+    pub(super) fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// The card cannot be read from its first byte to its last without one.
+    pub(super) fn give_up(&self) -> Result<(), CardError> {
+        let source = self.last.clone();
+        source.map_or(Ok(()), |source| Err(CardError::Link { at: None, source }))
+    }
+}
+
+/// How often a card is read anew because it had to be selected again in the middle.
+pub(super) const MOST_READINGS: u8 = 3;
 
 /// Why an exchange is not tried again.
 #[derive(Debug)]
@@ -32,8 +56,11 @@ impl Attempts {
     pub(super) async fn again<L: CardLink>(
         &mut self,
         link: &mut L,
+        gaps: &mut Gaps,
         error: CardLinkError,
     ) -> Result<(), GivenUp> {
+        gaps.count += 1;
+        gaps.last = Some(error.clone());
         match error {
             CardLinkError::AuthenticationRefused(fault) | CardLinkError::Refused(fault) => {
                 select(link).await?;

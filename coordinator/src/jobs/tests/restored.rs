@@ -53,6 +53,34 @@ fn promise_rule_9_a_job_that_the_copy_calls_queued_counts_as_sent_once_hello_lis
     assert_eq!(world.code(elsewhere), Some(ErrorCode::UncategorizedError));
 }
 
+/// The copy tells that the agent refused the job. An older copy did not, so the job was sent once more, and written; then
+/// the store went on to this one.
+#[test]
+fn promise_rule_9_a_write_of_a_job_that_the_copy_calls_refused_holds_its_credential() {
+    let mut world = restored();
+    world.list_of_the_copy(ONE);
+    let job = world.job_of_the_copy(C);
+    let mut refused = world.book.job(job).unwrap().clone();
+    refused.attempt = Attempt::Error(JobError {
+        code: ErrorCode::UncategorizedError,
+        message: "8 jobs wait".into(),
+        touched: Touched::Untouched,
+        hardware: None,
+    });
+    refused.outcome = Some(Touched::Untouched);
+    refused.binding = None;
+    world.book.admit_job(refused);
+    world.connect(ONE, 1);
+    world.finish(ONE, job, 1, Outcome::Success, Touched::Written, Some(A));
+    assert_eq!(world.held(C), [(uid(A), HoldState::Written)]);
+    let ended = world.code(job);
+    assert_eq!(
+        ended,
+        Some(ErrorCode::UncategorizedError),
+        "the attempt stays"
+    );
+}
+
 #[test]
 fn promise_rule_9_one_agent_alone_that_was_not_heard_is_enough_to_wait() {
     let mut world = World::of(Restored {

@@ -4,7 +4,7 @@ use super::geometry::Sector;
 use crate::{
     card::{
         CandidateKey, CardError, CardLink, CardLinkError, Place,
-        recovery::{Attempts, GivenUp},
+        recovery::{Attempts, Gaps, GivenUp},
     },
     fault::HardwareFault,
 };
@@ -16,6 +16,7 @@ pub(super) struct Session<'l, L> {
     open: Option<(Sector, CandidateKey)>,
     /// A write command was sent that may have changed a byte.
     pub(super) changed: bool,
+    pub(super) gaps: Gaps,
 }
 
 impl<'l, L: CardLink> Session<'l, L> {
@@ -25,6 +26,7 @@ impl<'l, L: CardLink> Session<'l, L> {
             link,
             open,
             changed: false,
+            gaps: Gaps::default(),
         }
     }
 
@@ -45,7 +47,7 @@ impl<'l, L: CardLink> Session<'l, L> {
                 self.open = Some((sector, key.clone()));
                 return Ok(Ok(()));
             };
-            match attempts.again(self.link, error).await {
+            match attempts.again(self.link, &mut self.gaps, error).await {
                 Ok(()) => {}
                 Err(GivenUp::Refused(fault)) => return Ok(Err(fault)),
                 Err(GivenUp::Failed(error)) => {
@@ -81,7 +83,7 @@ impl<'l, L: CardLink> Session<'l, L> {
                 Ok(data) => return Ok(data),
                 Err(error) => {
                     self.open = None;
-                    let again = attempts.again(self.link, error).await;
+                    let again = attempts.again(self.link, &mut self.gaps, error).await;
                     again.map_err(|given_up| unreadable(place(sector, block), given_up))?;
                 }
             }
@@ -120,7 +122,8 @@ impl<'l, L: CardLink> Session<'l, L> {
             return Ok(());
         };
         self.open = None;
-        Err(attempts.again(self.link, error).await.err())
+        let again = attempts.again(self.link, &mut self.gaps, error).await;
+        Err(again.err())
     }
 
     fn is_open(&self, sector: Sector, key: &CandidateKey) -> bool {

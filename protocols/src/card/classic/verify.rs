@@ -6,7 +6,10 @@ use super::{
     prepare::holds_access_bits,
     session::Session,
 };
-use crate::card::{CandidateKey, CardError, CardLink, ClassicImage, KeySlot, Place, WriteRules};
+use crate::card::{
+    CandidateKey, CardError, CardLink, ClassicImage, KeySlot, Place, WriteRules,
+    recovery::MOST_READINGS,
+};
 
 const KEY_B: std::ops::Range<usize> = 10..16;
 
@@ -21,20 +24,46 @@ pub(in crate::card) async fn verify<L: CardLink>(
     };
     let checked = check(image, link.card().technology, rules)?;
     let mut session = Session::new(link, None);
+    let mut found = Vec::new();
     for sector in &checked {
-        verify_sector(&mut session, sector).await?;
+        let key = match &sector.trailer {
+            Some(trailer) => {
+                verify_under_trailer(&mut session, sector, trailer).await?;
+                trailer.key(KeySlot::A)
+            }
+            None => verify_with_candidates(&mut session, sector).await?,
+        };
+        found.push((sector, key));
     }
-    Ok(())
+    verify_in_one_go(&mut session, &found).await
 }
 
-async fn verify_sector<L: CardLink>(
+/// Where the card had to be selected again since the conversation began: compares once more, until every byte was read
+/// without that in between. Sectors without a trailer are read with the given keys.
+///
+/// # Errors
+/// [`CardError`], also where the card has to be selected again each time.
+pub(super) async fn verify_in_one_go<L: CardLink>(
     session: &mut Session<'_, L>,
-    checked: &CheckedSector,
+    sectors: &[(&CheckedSector, CandidateKey)],
 ) -> Result<(), CardError> {
-    match &checked.trailer {
-        Some(trailer) => verify_under_trailer(session, checked, trailer).await,
-        None => verify_with_candidates(session, checked).await,
+    let mut gaps = 0;
+    for _ in 0..MOST_READINGS {
+        if session.gaps.count() == gaps {
+            return Ok(());
+        }
+        gaps = session.gaps.count();
+        for (checked, key) in sectors {
+            match &checked.trailer {
+                Some(trailer) => verify_under_trailer(session, checked, trailer).await?,
+                None => verify_blocks(session, checked, key).await?,
+            }
+        }
     }
+    if session.gaps.count() == gaps {
+        return Ok(());
+    }
+    session.gaps.give_up()
 }
 
 async fn verify_under_trailer<L: CardLink>(
@@ -59,7 +88,7 @@ async fn verify_under_trailer<L: CardLink>(
 async fn verify_with_candidates<L: CardLink>(
     session: &mut Session<'_, L>,
     checked: &CheckedSector,
-) -> Result<(), CardError> {
+) -> Result<CandidateKey, CardError> {
     let keys = &checked.image.keys;
     let mut unreadable = None;
     let mut refusal = None;
@@ -70,7 +99,7 @@ async fn verify_with_candidates<L: CardLink>(
         }
         match verify_blocks(session, checked, key).await {
             Err(error @ CardError::Unreadable { .. }) => unreadable = Some(error),
-            done => return done,
+            done => return done.map(|()| key.clone()),
         }
     }
     Err(unreadable.unwrap_or(CardError::NoKey {

@@ -4,7 +4,7 @@ use super::{
     check::{CheckedSector, CheckedTrailer},
     prepare::{PreparedClassic, PreparedSector, access_bits},
     session::{Session, read_only},
-    verify::{trailer_holds, verify_blocks},
+    verify::{trailer_holds, verify_blocks, verify_in_one_go},
 };
 use crate::card::{
     CandidateKey, CardError, CardLink, Place, WriteError, WriteStage, recovery::Attempts,
@@ -72,7 +72,12 @@ async fn write_all<L: CardLink>(
             write_trailer(session, sector, trailer, remaining).await?;
         }
     }
-    Ok(())
+    let sectors: Vec<_> = prepared
+        .sectors
+        .iter()
+        .map(|sector| (&sector.checked, sector.key.clone()))
+        .collect();
+    verify_in_one_go(session, &sectors).await
 }
 
 /// Whether the card's own access conditions forbid writing the block with the key, so that no write of it can have changed

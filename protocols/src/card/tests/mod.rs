@@ -5,6 +5,7 @@
     reason = "a test names the arms it means; all others are failures"
 )]
 
+mod away;
 mod classic;
 mod extension;
 mod protection;

@@ -34,6 +34,8 @@ pub(super) enum Trouble {
     AnswerLost,
     /// The reader's port is gone.
     PortGone,
+    /// The card was away before it, and came back as [`Reader::elsewhere`] left it.
+    Elsewhere,
 }
 
 pub(super) struct Reader {
@@ -43,6 +45,8 @@ pub(super) struct Reader {
     pub(super) trouble: Option<(usize, Trouble)>,
     /// A NAK is reported like a card that is gone, as some readers do.
     pub(super) reports_naks_as_gone: bool,
+    /// What is written on the card where it is while it is away.
+    pub(super) elsewhere: Vec<u8>,
     lifted: bool,
 }
 
@@ -58,6 +62,7 @@ impl Reader {
             log: Vec::new(),
             trouble: None,
             reports_naks_as_gone: false,
+            elsewhere: Vec::new(),
             lifted: false,
         }
     }
@@ -105,6 +110,10 @@ impl Reader {
             Some(Trouble::Lifted) => self.lifted = true,
             Some(Trouble::CommandLost) => return Err(CardLinkError::Disturbed(fault("0x02"))),
             Some(Trouble::PortGone) => return Err(CardLinkError::PortGone("unplugged".into())),
+            Some(Trouble::Elsewhere) => {
+                self.card.load(&self.elsewhere).unwrap();
+                self.card.power_off();
+            }
             Some(Trouble::AnswerLost) | None => {}
         }
         if self.lifted {

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     card::{
         CardError, CardLink, CardLinkError, Password, Place,
-        recovery::{Attempts, GivenUp},
+        recovery::{Attempts, Gaps, GivenUp},
     },
     fault::HardwareFault,
 };
@@ -31,6 +31,7 @@ pub(super) struct Session<'l, L> {
     pub(super) counts_tries: bool,
     /// The first write command was sent.
     pub(super) changed: bool,
+    pub(super) gaps: Gaps,
 }
 
 /// What is to be opened, and how.
@@ -53,6 +54,7 @@ impl<'l, L: CardLink> Session<'l, L> {
             shut: false,
             counts_tries: true,
             changed: false,
+            gaps: Gaps::default(),
         }
     }
 
@@ -180,7 +182,8 @@ impl<'l, L: CardLink> Session<'l, L> {
                 Err(error) => error,
             };
             self.shut = true;
-            match attempts.again(self.link, error.clone()).await {
+            let again = attempts.again(self.link, &mut self.gaps, error.clone());
+            match again.await {
                 // A card that refuses and falls back to idle may be reported as gone, and a disturbed answer may have
                 // been a refusal: asking again would count as a second wrong password.
                 Ok(()) => {
@@ -260,7 +263,7 @@ impl<'l, L: CardLink> Session<'l, L> {
         };
         self.shut = true;
         let at = Place::Page(page);
-        match attempts.again(self.link, error).await {
+        match attempts.again(self.link, &mut self.gaps, error).await {
             Ok(()) => Ok(false),
             Err(GivenUp::Refused(fault)) => Err(CardError::ReadOnly {
                 at,
@@ -297,7 +300,7 @@ impl<'l, L: CardLink> Session<'l, L> {
         error: CardLinkError,
     ) -> Result<(), CardError> {
         self.shut = true;
-        match attempts.again(self.link, error).await {
+        match attempts.again(self.link, &mut self.gaps, error).await {
             Ok(()) => Ok(()),
             Err(GivenUp::Refused(fault)) => Err(CardError::Unreadable {
                 at,

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::card::{
     CardError, CardLink, PageImage, Password, Place, Type2Image, Type2Protection, WriteRules,
+    recovery::MOST_READINGS,
 };
 
 /// Compares the card with every byte of the image, its password by giving it.
@@ -34,7 +35,44 @@ pub(in crate::card) async fn verify<L: CardLink>(
             allow_irreversible: false,
         })
         .await?;
-    verify_pages(&mut session, &pages).await
+    verify_pages(&mut session, &pages).await?;
+    verify_in_one_go(&mut session, &pages, None).await
+}
+
+/// Where the card had to be selected again since the conversation began: compares once more, until every byte was read
+/// without that in between.
+///
+/// # Errors
+/// [`CardError`], also where the card has to be selected again each time.
+pub(super) async fn verify_in_one_go<L: CardLink>(
+    session: &mut Session<'_, L>,
+    pages: &[&PageImage],
+    protection: Option<Protected<'_>>,
+) -> Result<(), CardError> {
+    let mut gaps = 0;
+    for _ in 0..MOST_READINGS {
+        if session.gaps.count() == gaps {
+            return Ok(());
+        }
+        gaps = session.gaps.count();
+        verify_pages(session, pages).await?;
+        if let Some(protected) = protection {
+            verify_protection(session, protected).await?;
+        }
+    }
+    if session.gaps.count() == gaps {
+        return Ok(());
+    }
+    session.gaps.give_up()
+}
+
+/// The protection that a card should have.
+#[derive(Clone, Copy)]
+pub(super) struct Protected<'a> {
+    pub(super) protection: &'a Type2Protection,
+    /// The page of CFG0.
+    pub(super) page: u8,
+    pub(super) expected: PasswordConfiguration,
 }
 
 /// Compares the card with an image that sets its protection: the only password tried is the image's own, and only where
@@ -67,7 +105,13 @@ async fn verify_protected<L: CardLink>(
     match guard {
         Guard::Password(present) if !differs(present) => {
             spare_tries(guard, own)?;
-            verify_protection(session, protection, page, present).await
+            let protected = Protected {
+                protection,
+                page,
+                expected: present,
+            };
+            verify_protection(session, protected).await?;
+            verify_in_one_go(session, pages, Some(protected)).await
         }
         Guard::Password(_) | Guard::Absent | Guard::TripleDes { .. } | Guard::Hidden => {
             Err(CardError::Differs { at })
@@ -121,9 +165,11 @@ fn holds(geometry: &Geometry, page: &PageImage, present: [u8; 4]) -> bool {
 /// Gives the password, compares PACK, then compares the configuration.
 pub(super) async fn verify_protection<L: CardLink>(
     session: &mut Session<'_, L>,
-    protection: &Type2Protection,
-    page: u8,
-    expected: PasswordConfiguration,
+    Protected {
+        protection,
+        page,
+        expected,
+    }: Protected<'_>,
 ) -> Result<(), CardError> {
     let differs = |at| Err(CardError::Differs { at });
     match session.try_password(&protection.password).await? {

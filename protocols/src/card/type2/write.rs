@@ -4,7 +4,7 @@ use super::{
     geometry::{OTP_PAGE, Role},
     prepare::{PreparedType2, Protecting},
     session::Session,
-    verify::{verify_pages, verify_protection},
+    verify::{Protected, verify_in_one_go, verify_pages, verify_protection},
 };
 use crate::card::{
     CardError, CardLink, PageImage, Password, WriteError, WriteStage, recovery::Attempts,
@@ -39,22 +39,29 @@ async fn write_all<L: CardLink>(
     }
     // Before anything that could make them unreadable or final.
     verify_pages(session, &first).await?;
+    let mut protected = None;
     if let Some(protecting) = &prepared.protecting {
         write_protection(session, protecting).await?;
         if last.is_empty() {
             progress(WriteStage::Verifying);
         }
-        let (protection, after) = (&protecting.protection, protecting.after);
-        verify_protection(session, protection, protecting.page, after).await?;
+        let wanted = Protected {
+            protection: &protecting.protection,
+            page: protecting.page,
+            expected: protecting.after,
+        };
+        verify_protection(session, wanted).await?;
+        protected = Some(wanted);
     }
-    if last.is_empty() {
-        return Ok(());
+    if !last.is_empty() {
+        for page in &last {
+            session.write(page.page, &page.data).await?;
+        }
+        progress(WriteStage::Verifying);
+        verify_pages(session, &last).await?;
     }
-    for page in &last {
-        session.write(page.page, &page.data).await?;
-    }
-    progress(WriteStage::Verifying);
-    verify_pages(session, &last).await
+    let all = [first, last].concat();
+    verify_in_one_go(session, &all, protected).await
 }
 
 /// User pages and OTP, then configuration and lock pages, for these decide whether the others can be written.
