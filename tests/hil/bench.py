@@ -12,15 +12,16 @@ from devices import Adapter, HidGadget, SerialGadget
 from machine import Machine, until
 
 SYSTEMD = pathlib.Path(__file__).parents[2] / "systemd"
+# The programs that play gadgets in the guest.
+GADGETS = pathlib.Path(__file__).parent / "gadgets"
 # Where a package puts what stands in systemd/.
-PLACES = {".service": "usr/lib/systemd/system", ".rules": "usr/lib/udev/rules.d", ".sysusers": "usr/lib/sysusers.d"}
+PLACES = {".service": "usr/lib/systemd/system", ".rules": "usr/lib/udev/rules.d"}
 WANTS = "etc/systemd/system/multi-user.target.wants/encoder-agent.service"
 INSTALL = """set -e
 tar -xf /dev/vdb -C /
-systemd-sysusers
 udevadm control --reload
 systemctl daemon-reload
-systemctl enable --quiet --now encoder-agent.service"""
+systemctl start encoder-agent.service"""
 # The ids of an MSR605X, and of nothing that any driver knows.
 MSR605X = "0801:0003"
 UNKNOWN = "1209:0e0c"
@@ -52,7 +53,7 @@ class DeskPc(contextlib.ExitStack):
             self.work = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory(prefix="hil-")))
             self.desk = self.enter_context(Desk(self.programs, self.work))
             parcel = self.work / "parcel"
-            pack(parcel, self.programs, self.configuration(), enabled=self.boots)
+            pack(parcel, self.programs, self.configuration())
             self.machine = self.enter_context(Machine(self.bench.image, self.work, parcel, self.boots))
             if not self.boots:
                 self.machine.run(INSTALL)
@@ -89,8 +90,8 @@ class DeskPc(contextlib.ExitStack):
     def serial_gadget(self, terminal, serial=""):
         return SerialGadget(self.machine, "acm", terminal, UNKNOWN, "Card reader", serial)
 
-    def hid_gadget(self, terminal, serial=""):
-        return HidGadget(self.machine, "msr", terminal, MSR605X, "MSR605X", serial)
+    def hid_gadget(self, terminal, serial="", name="msr", product="MSR605X", usb_id=MSR605X, **options):
+        return HidGadget(self.machine, name, terminal, usb_id, product, serial, **options)
 
     # -- what is told
 
@@ -100,7 +101,7 @@ class DeskPc(contextlib.ExitStack):
 
     def until_logged(self, text, times=1):
         try:
-            until(f"the agent to log {text!r}", lambda: self.journal().count(text) >= times, 60, 0.2)
+            until(f"the agent to log {text!r}", lambda: self.journal().count(text) >= times, pause=0.2)
         except AssertionError as error:
             raise AssertionError(f"{error}; it logged:\n{self.journal()}") from None
 
@@ -120,7 +121,7 @@ class DeskPc(contextlib.ExitStack):
         return "\n".join(parts)
 
 
-def pack(path, programs, configuration, enabled):
+def pack(path, programs, configuration):
     """Packs what a package brings, and the settings, as they lie in the guest's file system."""
     with tarfile.open(path, "w") as parcel:
         def add(name, data, mode):
@@ -131,11 +132,11 @@ def pack(path, programs, configuration, enabled):
         add("usr/bin/encoder-agent", (programs / "encoder-agent").read_bytes(), 0o755)
         for part in sorted(SYSTEMD.iterdir()):
             if part.suffix in PLACES and "coordinator" not in part.name:
-                name = part.name if part.suffix != ".sysusers" else f"{part.stem}.conf"
-                add(f"{PLACES[part.suffix]}/{name}", part.read_bytes(), 0o644)
+                add(f"{PLACES[part.suffix]}/{part.name}", part.read_bytes(), 0o644)
+        for program in GADGETS.iterdir():
+            add(f"usr/local/bin/{program.name}", program.read_bytes(), 0o755)
         # A user would let only the agent's own user read it; that user exists while the agent runs.
         add("etc/encoder-agent/agent.toml", configuration.encode(), 0o644)
-        if enabled:
-            link = tarfile.TarInfo(WANTS)
-            link.type, link.linkname = tarfile.SYMTYPE, "/usr/lib/systemd/system/encoder-agent.service"
-            parcel.addfile(link)
+        link = tarfile.TarInfo(WANTS)
+        link.type, link.linkname = tarfile.SYMTYPE, "/usr/lib/systemd/system/encoder-agent.service"
+        parcel.addfile(link)

@@ -67,28 +67,6 @@ def pn532_adapter(bench, settings=PROBE, **options):
 
 
 @case
-def found_without_configuration(bench):
-    """A PN532 behind an FTDI adapter is found with `probe = true` and nothing else, and encodes and scans."""
-    with pn532_adapter(bench) as (pc, emulator, adapter):
-        adapter.plug()
-        encoder = pc.desk.encoder("0403:6001")
-        expect(encoder["name"], "desk – PN532", "the encoder's name")
-        encodes_and_scans(pc, encoder, emulator)
-        expect(len(pc.desk.events("acs_encoder.added")), 1, "events of added encoders")
-
-
-@case
-def booted_unplugged_and_plugged_later(bench):
-    """The PC boots without any encoder: what the agent may open has to be known before anything of the kind was there."""
-    with pn532_adapter(bench, boots=True) as (pc, emulator, adapter):
-        nodes = pc.machine.run("ls /dev/ttyUSB* /dev/ttyACM* /dev/hidraw* 2>/dev/null || true")
-        expect(nodes, "", "devices before any is plugged in")
-        expect(pc.desk.encoders(), [], "encoders before any is plugged in")
-        adapter.plug()
-        encodes_and_scans(pc, pc.desk.encoder(SERIAL), emulator)
-
-
-@case
 def nothing_is_asked_that_only_may_be_an_encoder(bench):
     """Without `probe` not one byte goes to an FTDI adapter, plugged in or there at the start; with it, it is asked."""
     with Foreigner() as foreign, bench.desk_pc(TALKATIVE) as pc:
@@ -213,26 +191,6 @@ def devices_that_are_no_encoder(bench):
         until("every foreign device to be asked", lambda: silent.heard and babbling.heard and other.heard)
         keys = [encoder["key"] for encoder in pc.desk.encoders()]
         expect([key for key in keys if "FOREIGN" in key], [], "foreign devices among the encoders")
-
-
-def suspend(pc):
-    """Suspends every device and resumes it after a second, USB too; the machine itself stays awake to do so."""
-    pc.machine.run("echo devices > /sys/power/pm_test && echo freeze > /sys/power/state")
-    messages = pc.machine.run("dmesg")
-    assert "PM: suspend exit" in messages, f"the machine was not suspended:\n{messages}"
-
-
-@case
-def suspended(bench):
-    """The PC is suspended and resumed, USB with it, while the encoder is plugged in."""
-    with pn532_adapter(bench) as (pc, emulator, adapter):
-        adapter.plug()
-        before = pc.desk.encoder(SERIAL)
-        suspend(pc)
-        # Its device may have left and come back with the rest of USB.
-        until("a scan after the suspend", lambda: pc.desk.ended(pc.desk.start_scan(before))["status"] == "success")
-        encodes_and_scans(pc, before, emulator)
-        expect(pc.desk.encoder(SERIAL)["acs_encoder_id"], before["acs_encoder_id"], "the encoder's id after a suspend")
 
 
 @case

@@ -8,23 +8,14 @@ import subprocess
 import urllib.error
 import urllib.request
 
-from machine import until
+from machine import stop, until
 
 # This machine, as the guest sees it.
 HOST = "10.0.2.2"
 STARTS_AT = "2026-12-01T15:00:00.000Z"
 ENDS_AT = "2046-12-04T12:00:00.000Z"
 # How long a job may take in the emulated machine.
-JOB_PATIENCE = 90
-
-
-def stop(process):
-    process.terminate()
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+JOB_PATIENCE = 150
 
 
 class Desk:
@@ -52,7 +43,7 @@ class Desk:
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=open(self.log, "w"),
         )
         try:
-            until("the coordinator to answer", self.answers, 20)
+            until("the coordinator to answer", self.answers)
             user = self.ask("/acs/users/create", acs_system_id=self.system, full_name="Jane Doe")
             self.user = user["acs_user"]["acs_user_id"]
         except BaseException:
@@ -165,7 +156,7 @@ class Emulator:
 
     def __enter__(self):
         self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=open(self.log, "w"), stderr=subprocess.STDOUT)
-        until("the emulator to start", lambda: self.terminal.exists() and self.control.exists(), 20)
+        until("the emulator to start", lambda: self.terminal.exists() and self.control.exists())
         return self
 
     def __exit__(self, *_):

@@ -9,6 +9,8 @@ from machine import until
 
 # A vendor's own reports of 64 bytes: input (81), and feature (B1), as the MSR605X has them.
 MSR605X_REPORTS = "06 00 ff 09 01 a1 01 15 00 26 ff 00 75 08 95 40 09 01 81 02 95 40 09 01 b1 02 c0"
+# The same without a way in: not enough to tell what it is.
+ONE_WAY_REPORTS = "06 00 ff 09 01 a1 01 15 00 26 ff 00 75 08 95 40 09 01 81 02 c0"
 CONFIGFS = "/sys/kernel/config/usb_gadget"
 # As many devices as the guest's emulated USB host has sockets for.
 SOCKETS = 4
@@ -32,17 +34,17 @@ class Adapter:
 
 
 class Gadget:
-    """A USB device that the guest's kernel plays. `function` is its kind, `node` the device's side of it."""
+    """A USB device that the guest's kernel plays; `function` is its kind. What it says comes through a virtio port."""
 
     def __init__(self, machine, name, terminal, usb_id, product, serial=""):
         self.machine, self.name = machine, name
         machine.run(f"""set -e
             modprobe dummy_hcd num={SOCKETS}
-            modprobe --all libcomposite usb_f_acm usb_f_hid
+            modprobe --all libcomposite usb_f_acm usb_f_fs
             mountpoint -q /sys/kernel/config || mount -t configfs configfs /sys/kernel/config""")
-        number = int(machine.run(f"ls {CONFIGFS} | wc -l"))
-        self.controller = f"dummy_udc.{number}"
+        self.socket = int(machine.run(f"ls {CONFIGFS} | wc -l"))
         self.path = f"{CONFIGFS}/{name}"
+        self.port = f"/dev/virtio-ports/{name}"
         vendor, model = usb_id.split(":")
         machine.run(f"""set -e
             mkdir -p {self.path} && cd {self.path}
@@ -50,47 +52,49 @@ class Gadget:
             echo 0x{vendor} > idVendor; echo 0x{model} > idProduct
             echo '{product}' > strings/0x409/product
             {f"echo '{serial}' > strings/0x409/serialnumber" if serial else ""}
-            {self.describe()}
             ln -s functions/{self.function} configs/c.1/""")
         machine.monitor.ask("chardev-add", id=f"{name}-line", backend={"type": "serial", "data": {"device": str(terminal)}})
         machine.monitor.ask("device_add", driver="virtserialport", id=f"{name}-port", bus="ports.0", chardev=f"{name}-line", name=name)
-        machine.wait_for(f"/dev/virtio-ports/{name}")
-        self.node = self.node_path(number)
+        machine.wait_for(self.port)
 
-    def plug(self):
-        self.machine.run(f"echo {self.controller} > {self.path}/UDC")
-        self.machine.run(f"systemd-run --quiet --collect --unit=carry-{self.name} -p Type=exec "
-                         f"/usr/bin/python3 /usr/local/bin/carry.py /dev/virtio-ports/{self.name} {self.node} {self.report_size}")
+    def play(self, *command):
+        """Starts the program that plays the device's side."""
+        self.machine.run(f"systemd-run --quiet --collect --unit=play-{self.name} -p Type=exec {' '.join(map(str, command))}")
+
+    def plug(self, socket=None):
+        self.socket = self.socket if socket is None else socket
+        self.machine.run(f"echo dummy_udc.{self.socket} > {self.path}/UDC")
 
     def unplug(self):
-        self.machine.run(f"echo > {self.path}/UDC; systemctl stop carry-{self.name} || true")
+        self.machine.run(f"echo > {self.path}/UDC")
 
 
 class SerialGadget(Gadget):
     """A serial port of its own (CDC-ACM): /dev/ttyACM*."""
 
-    function, report_size = "acm.0", 0
+    function = "acm.0"
 
-    def describe(self):
-        return "true"
+    def plug(self, socket=None):
+        super().plug(socket)
+        number = self.machine.run(f"cat {self.path}/functions/{self.function}/port_num")
+        self.play("/usr/local/bin/carry-line", self.port, f"/dev/ttyGS{number}")
 
-    def node_path(self, _number):
-        return "/dev/ttyGS" + self.machine.run(f"cat {self.path}/functions/{self.function}/port_num")
+    def unplug(self):
+        super().unplug()
+        self.machine.run(f"systemctl stop play-{self.name} || true")
 
 
 class HidGadget(Gadget):
     """A HID device with reports of the vendor's own: /dev/hidraw*."""
 
-    function, report_size = "hid.0", 64
-
-    def describe(self):
-        report = "".join(f"\\x{byte}" for byte in MSR605X_REPORTS.split())
-        return f"""cd functions/{self.function}
-            echo 0 > protocol; echo 0 > subclass; echo 1 > no_out_endpoint; echo {self.report_size} > report_length
-            printf '{report}' > report_desc; cd ../.."""
-
-    def node_path(self, number):
-        return f"/dev/hidg{number}"
+    def __init__(self, machine, name, terminal, usb_id, product, serial="", reports=MSR605X_REPORTS):
+        self.function = f"ffs.{name}"
+        super().__init__(machine, name, terminal, usb_id, product, serial)
+        folder = f"/run/{name}"
+        machine.run(f"mkdir {folder} && mount -t functionfs {name} {folder}")
+        self.play("/usr/local/bin/play-reports", self.port, folder, reports.replace(" ", ""))
+        # It appears when the device is described.
+        until("the HID device to be ready", lambda: machine.succeeds(f"[ -e {folder}/ep1 ]"), pause=0.1)
 
 
 class Foreigner:

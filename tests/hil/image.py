@@ -94,7 +94,8 @@ def ready_image(boot_and_save, say):
         making.mkdir()
         try:
             make(making, boot_and_save, say)
-            making.rename(folder)
+            if not folder.exists():
+                making.rename(folder)
         finally:
             shutil.rmtree(making, ignore_errors=True)
     os.utime(folder)
@@ -119,7 +120,9 @@ def make(folder, boot_and_save, say):
     run("mmdebstrap", "--quiet", "--mode=root", "--variant=essential", f"--include={','.join(PACKAGES)}", *excluded,
         codename(), root)
     shutil.copy(next((folder / "kernel/boot").glob("vmlinuz-*")), image.kernel)
-    release = install_modules(folder / "kernel/lib/modules", root)
+    # Newer releases keep their modules below /usr alone.
+    modules = next(place for part in ("lib/modules", "usr/lib/modules") if (place := folder / "kernel" / part).is_dir())
+    release = install_modules(modules, root)
     install_guest(root)
     make_initrd(folder, root, release, image.initrd)
     run("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", root, image.disk, DISK)
@@ -175,7 +178,6 @@ def install_guest(root):
     (units / "multi-user.target.wants/hil-shell.service").symlink_to("../hil-shell.service")
     (units / "multi-user.target.wants/systemd-networkd.service").symlink_to("/lib/systemd/system/systemd-networkd.service")
     shutil.copy(GUEST / "hil.network", root / "etc/systemd/network")
-    shutil.copy(GUEST / "carry.py", root / "usr/local/bin")
     (root / "etc/machine-id").write_text("0123456789abcdef0123456789abcdef\n")
     (root / "etc/hostname").write_text("desk\n")
     (root / "etc/fstab").write_text("")

@@ -12,7 +12,18 @@ from image import COMMAND_LINE, HARDWARE, PARCEL_SIZE
 
 # How long anything in the emulated machine may take before something is wrong.
 PATIENCE = 120
-def until(what, condition, seconds=PATIENCE, pause=0.01):
+
+
+def stop(process):
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def until(what, condition, seconds=PATIENCE, pause=0.1):
     """Waits until `condition()` is true and returns its value."""
     end = time.monotonic() + seconds
     while True:
@@ -51,7 +62,7 @@ class Machine:
         self.process = subprocess.Popen([str(word) for word in command], env=environment, stdin=subprocess.DEVNULL,
                                         stdout=self.output, stderr=self.output)
         try:
-            until("QEMU to start", lambda: self.alive() and monitor.exists() and shell.exists(), 20)
+            until("QEMU to start", lambda: self.alive() and monitor.exists() and shell.exists())
             self.monitor = Monitor(monitor)
             self.shell = Shell(shell)
             if not self.boots:
@@ -68,8 +79,7 @@ class Machine:
         return self
 
     def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait()
+        stop(self.process)
         self.output.close()
 
     def alive(self):

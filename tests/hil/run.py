@@ -12,7 +12,13 @@ from cases import CASES
 from image import ready_image
 from machine import Machine
 import stripes
+import both
+import rules
 import times  # the cases of these stand in the order in which they are imported
+
+
+# How long the first boot may take, in seconds.
+BOOT_PATIENCE = 300
 
 
 def boot_and_save(image):
@@ -21,7 +27,8 @@ def boot_and_save(image):
         parcel = pathlib.Path(work) / "parcel"
         parcel.touch()
         with Machine(image, pathlib.Path(work), parcel, boots=True) as machine:
-            machine.run("systemctl is-system-running --wait")
+            # Ends with an error, and what failed, where the machine has not come up whole.
+            machine.run("systemctl is-system-running --wait || { systemctl list-units --failed --no-pager; exit 1; }", BOOT_PATIENCE)
             machine.save()
 
 

@@ -5,7 +5,9 @@ import datetime
 import statistics
 import time
 
+from bench import MSR605X
 from cases import SERIAL, case, pn532_adapter
+from stripes import STRIPES
 
 ROUNDS = 20
 
@@ -41,6 +43,8 @@ def report(bench, what, rounds):
 
 @case
 def plug_and_unplug_times(bench):
-    """Twenty plugs and unplugs, timed."""
+    """Twenty plugs and unplugs of each kind, timed."""
     with pn532_adapter(bench) as (pc, _, adapter):
         report(bench, "PN532 behind FTDI", [take(pc, adapter, "/dev/ttyUSB0", SERIAL) for _ in range(ROUNDS)])
+        reports = pc.hid_gadget(pc.emulator("msr605x").terminal, STRIPES)
+        report(bench, "MSR605X over HID", [take(pc, reports, "/dev/hidraw0", MSR605X) for _ in range(ROUNDS)])
