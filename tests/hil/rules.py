@@ -3,6 +3,7 @@
 from bench import MSR605X, UNKNOWN
 from cases import SERIAL, case, expect, pn532_adapter
 from machine import until
+from stripes import STRIPES
 
 # As brltty's own rules take an adapter with this chip for a braille display, and start its service for it.
 BRLTTY = """cat > /usr/lib/udev/rules.d/85-brltty.rules <<'END'
@@ -31,7 +32,7 @@ def usb_device(pc, node):
 def the_rules_take_effect(bench):
     """Group and mode of both encoders' nodes, the FTDI chip's latency, and ModemManager kept off; another HID device stays root's."""
     with pn532_adapter(bench) as (pc, _, adapter):
-        reports = pc.hid_gadget(pc.emulator("msr605x").terminal)
+        reports = pc.hid_gadget(pc.emulator("msr605x").terminal, STRIPES)
         other = pc.hid_gadget(pc.emulator("msr605x").terminal, name="other", product="Scales", usb_id=UNKNOWN)
         adapter.plug()
         reports.plug()
