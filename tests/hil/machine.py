@@ -11,7 +11,9 @@ import time
 from image import COMMAND_LINE, HARDWARE, PARCEL_SIZE
 
 # How long anything in the emulated machine may take before something is wrong.
-PATIENCE = 120
+PATIENCE = 300
+# How long it may take to boot: the slowest thing that it does.
+BOOT_PATIENCE = 900
 
 
 def stop(process):
@@ -142,7 +144,7 @@ class Shell:
 
     def greeted(self):
         """Waits until the shell of a machine that boots says that it listens."""
-        self.line.settimeout(PATIENCE)
+        self.line.settimeout(BOOT_PATIENCE)
         heard = b""
         while b"hil0" not in heard:
             heard += self.line.recv(4096)

@@ -10,15 +10,11 @@ import traceback
 from bench import Bench
 from cases import CASES
 from image import ready_image
-from machine import Machine
+from machine import BOOT_PATIENCE, Machine
 import stripes
 import both
 import rules
 import times  # the cases of these stand in the order in which they are imported
-
-
-# How long the first boot may take, in seconds.
-BOOT_PATIENCE = 300
 
 
 def boot_and_save(image):
