@@ -25,6 +25,9 @@ const TEXTS: [Result<&str, Reading>; 3] = [
     Err(Reading::Blank),
 ];
 
+/// How soon a device that must be reset first is free again.
+const RESET_WITHIN: Duration = Duration::from_millis(700);
+
 fn never() -> CancellationToken {
     CancellationToken::new()
 }
@@ -271,8 +274,11 @@ async fn a_wait_for_a_swipe_ends_when_it_is_cancelled_and_nothing_was_written() 
             // A day passes before somebody gives up.
             tokio::time::sleep(Duration::from_secs(86_400)).await;
             cancel.cancel();
+            bench.clock.now()
         };
-        let (written, ()) = tokio::join!(work, person);
+        let (written, cancelled) = tokio::join!(work, person);
+        let took = bench.clock.now().since(cancelled);
+        assert!(took <= RESET_WITHIN, "{took:?}");
         let error = written.unwrap_err();
         assert_eq!(error.error, DeviceError::Cancelled.on_card());
         assert!(!error.changed);
@@ -284,8 +290,11 @@ async fn a_wait_for_a_swipe_ends_when_it_is_cancelled_and_nothing_was_written() 
         let person = async {
             bench.until_it_waits().await;
             cancel.cancel();
+            bench.clock.now()
         };
-        let (read, ()) = tokio::join!(work, person);
+        let (read, cancelled) = tokio::join!(work, person);
+        let took = bench.clock.now().since(cancelled);
+        assert!(took <= RESET_WITHIN, "{took:?}");
         assert_eq!(read.unwrap_err(), DeviceError::Cancelled.on_card());
         bench.place(blank());
         prepare(encoder.as_mut(), &image()).await.unwrap();

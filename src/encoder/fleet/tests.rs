@@ -6,6 +6,7 @@ use std::{
 
 use encoder_protocols::{
     card::{CardContents, CardError, CardImage, ReadPlan, Uid, WriteError, WriteRules},
+    msr605::emulator::Pace,
     wire::{Abilities, KeyScope},
 };
 use rustix::fs::inotify;
@@ -17,7 +18,7 @@ use crate::{
         tree::{SIXTY_FOUR, Tree, UsbStick},
     },
     drivers::{Claim, CommandCost, DRIVERS, Encoder, EncoderError, HidSign, Probing, Sign, UsbId},
-    emulation::{EmulationOptions, PtyEncoder},
+    emulation::{EmulationOptions, PtyEncoder, PtyMsr605},
     encoder::{EncoderIdentity, Poll, Signal},
     transport::{HidPeer, HidPort, Port},
 };
@@ -173,6 +174,23 @@ async fn an_encoder_behind_a_bridge_chip_is_found_where_asking_is_allowed() {
     assert_eq!(settings.name, "desk – PN532");
     assert_eq!(settings.port, bench.tree.node("ttyUSB0"));
     assert!(settings.adopted && !settings.named);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn each_family_asks_in_its_own_way_and_at_its_own_speed_until_one_is_answered() {
+    let encoder = PtyMsr605::start(None, Pace::INSTANT).unwrap();
+    let path = encoder.path().unwrap().unwrap();
+    let tree = Tree::new();
+    let pl2303 = UsbStick {
+        id: "067b:2303",
+        ..CH340
+    };
+    tree.plug_serial("ttyUSB0", pl2303, &path);
+    let mut bench = Bench::new(tree, asking());
+    let (_, settings) = bench.joined().await;
+    assert_eq!(settings.driver, "msr605");
+    assert_eq!(*bench.problems.borrow(), Vec::<String>::new());
     bench.stop().await;
 }
 
@@ -438,7 +456,7 @@ async fn foreign_devices_get_not_one_byte_and_are_not_even_opened() {
     let (_board, path) = board();
     let tree = Tree::new();
     let strangers = Strangers::plug_into(&tree);
-    let mut bench = Bench::with(tree, asking(), FAMILIES, Opener::system());
+    let mut bench = Bench::new(tree, asking());
     // Everything was looked at, and looked at again because of this one.
     bench.tree.plug_serial("ttyUSB0", FTDI, &path);
     bench.joined().await;
