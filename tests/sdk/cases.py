@@ -1,16 +1,12 @@
-"""What an integrator does with the unmodified Seam SDK, case by case, in this order."""
+"""What happens at a desk, seen through the unmodified Seam SDK, case by case, in this order."""
 
-import pathlib
-import sys
-import tempfile
 import time
-import traceback
 
 from seam import Seam, SeamActionAttemptFailedError
 from seam import SeamHttpApiError, SeamHttpInvalidInputError, SeamHttpUnauthorizedError
 from seam import SeamWebhookVerificationError
 
-from desk import Desk, wait_for
+from desk import wait_for
 from receiver import Receiver
 
 WAIT = {"timeout": 75.0, "polling_interval": 0.05}
@@ -18,12 +14,9 @@ STARTS_AT = "2026-12-01T15:00:00.000Z"
 ENDS_AT = "2026-12-04T12:00:00.000Z"
 
 
-CASES = []
-
-
 def case(step):
-    """Marks a step of the run; they run in the order in which they stand."""
-    CASES.append(step)
+    """Marks a step of a suite; they run in the order in which they stand."""
+    step.is_case = True
     return step
 
 
@@ -87,14 +80,10 @@ class Cases:
         assert raw["error"]["touched"] == "untouched", raw
 
     def fresh_card(self, uid, kind="classic-1k"):
-        self.desk.emulator.tell("remove")
-        self.until_seen_absent()
-        self.desk.emulator.tell(f"place {kind} uid {uid}")
+        self.desk.fresh_card(uid, kind)
 
-    @staticmethod
-    def until_seen_absent():
-        # Two polls at least 200 ms apart must find the field empty (a person takes longer).
-        time.sleep(0.6)
+    def until_seen_absent(self):
+        self.desk.until_seen_absent()
 
     # -- the cases
 
@@ -472,7 +461,8 @@ class Cases:
     def reports_the_agents_memory(self):
         resident = self.desk.resident_kib()
         print(f"  the agent's resident memory: {resident / 1024:.1f} MiB", flush=True)
-        assert resident <= 12 * 1000 * 1000 / 1024, f"{resident} KiB"
+        if self.desk.programs.name == "release":
+            assert resident <= 12 * 1000 * 1000 / 1024, f"{resident} KiB"
 
     @case
     def a_stopped_agent_is_told_at_once(self):
@@ -480,33 +470,3 @@ class Cases:
         attempt = self.encode(self.credential(), wait=False)
         assert attempt.status == "error", "the answer to the POST itself must tell it"
         assert attempt.error.type == "bridge_disconnected", attempt.error
-
-
-def main():
-    passed = failed = 0
-    with tempfile.TemporaryDirectory(prefix="encoder-sdk-") as folder:
-        desk = Desk(sys.argv[1], folder)
-        try:
-            cases = Cases(desk)
-            for step in CASES:
-                name = step.__name__
-                began = time.monotonic()
-                try:
-                    step(cases)
-                except Exception:
-                    failed += 1
-                    print(f"FAIL {name}\n{traceback.format_exc()}", flush=True)
-                else:
-                    passed += 1
-                    print(f"ok   {name} ({time.monotonic() - began:.1f} s)", flush=True)
-            if failed:
-                for log in sorted(pathlib.Path(folder).glob("*.log")):
-                    print(f"--- {log.name}\n{log.read_text()[-4000:]}", flush=True)
-        finally:
-            desk.stop()
-    print(f"{passed} passed, {failed} failed")
-    sys.exit(1 if failed else 0)
-
-
-if __name__ == "__main__":
-    main()

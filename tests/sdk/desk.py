@@ -97,14 +97,55 @@ class Desk:
         stop(self.agent)
         self.agent_log.close()
 
-    def entrance(self, name):
-        """A new entrance, as the command line prints it."""
+    def command(self, *arguments):
+        """What an `encoder-coordinator` command prints."""
         made = subprocess.run(
-            [self.programs / "encoder-coordinator", "entrance", "create", "--json",
-             "--database", f"sqlite:{self.folder}/coordinator.sqlite", "--name", name],
-            capture_output=True, text=True, check=True,
+            [self.programs / "encoder-coordinator", *arguments, "--json",
+             "--database", f"sqlite:{self.folder}/coordinator.sqlite"],
+            stdout=subprocess.PIPE, text=True, check=True,
         )
         return json.loads(made.stdout)
+
+    def entrance(self, name, system=None):
+        """A new entrance of the seeded system or another one."""
+        system = system or self.seed["acs_system_id"]
+        return self.command("entrance", "create", "--system", system, "--name", name)
+
+    def workspace(self):
+        """The id of the seeded workspace."""
+        systems = self.command("system", "list")
+        return next(it["workspace_id"] for it in systems if it["acs_system_id"] == self.seed["acs_system_id"])
+
+    def gym(self, card_numbers):
+        """An access system whose cards are registered before, with these cards and an entrance."""
+        system = self.command(
+            "system", "create", "--name", "Gym", "--kind", "brivo", "--workspace", self.workspace()
+        )
+        entrance = self.entrance("Turnstile", system["acs_system_id"])
+        self.command("card", "register", "--system", system["acs_system_id"], *card_numbers)
+        return entrance | system
+
+    def second_workspace(self):
+        """Another workspace, with an access system."""
+        workspace = self.command("workspace", "create", "--name", "Neighbour")
+        system = self.command("system", "create", "--name", "Annexe", "--workspace", workspace["workspace_id"])
+        return workspace | system
+
+    def token(self, workspace_ids):
+        """A personal access token that opens these workspaces."""
+        opened = [argument for each in workspace_ids for argument in ("--workspace", each)]
+        return self.command("token", "create", *opened)["personal_access_token"]
+
+    def fresh_card(self, uid, kind="classic-1k"):
+        """Takes whatever card lies there away and puts a new one down."""
+        self.emulator.tell("remove")
+        self.until_seen_absent()
+        self.emulator.tell(f"place {kind} uid {uid}")
+
+    @staticmethod
+    def until_seen_absent():
+        # Two polls at least 200 ms apart must find the field empty (a person takes longer).
+        time.sleep(0.6)
 
     def health(self):
         with urllib.request.urlopen(self.seed["endpoint"] + "/health") as answer:
