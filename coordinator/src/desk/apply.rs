@@ -79,21 +79,26 @@ async fn save_job(conn: &mut SqliteConnection, job: &JobRecord) -> Result<(), St
     Ok(())
 }
 
+/// Stores an encoder. From its adoption on it is offered, until it is disowned; both are events.
 async fn save_encoder(
     conn: &mut SqliteConnection,
     encoder: &EncoderRecord,
     is_new: bool,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    let was_offered = !is_new && encoders::is_adopted(conn, encoder.id.0).await?;
     encoders::save(conn, encoder).await?;
-    let system = systems::by_id(conn, encoder.system.0).await?;
-    let Some(system) = system.filter(|_| is_new) else {
+    let event = match (was_offered, encoder.adopted) {
+        (false, true) => EventType::AcsEncoderAdded,
+        (true, false) => EventType::AcsEncoderRemoved,
+        (true, true) | (false, false) => return Ok(()),
+    };
+    let Some(system) = systems::by_id(conn, encoder.system.0).await? else {
         return Ok(());
     };
     let row = encoders::find(conn, system.workspace_id, encoder.id.0).await?;
     if let Some(row) = row {
-        let added = EventType::AcsEncoderAdded;
-        events::record(conn, row.workspace_id, added, row.event_subject(), now, now).await?;
+        events::record(conn, row.workspace_id, event, row.event_subject(), now, now).await?;
     }
     Ok(())
 }

@@ -122,6 +122,21 @@ pub async fn list(
     Ok(Page::cut(rows, page.limit))
 }
 
+/// Whether an encoder takes jobs, as the store has it; one that it does not have takes none.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn is_adopted(
+    conn: &mut SqliteConnection,
+    acs_encoder_id: Uuid,
+) -> Result<bool, StoreError> {
+    let adopted = sqlx::query_scalar("SELECT adopted FROM encoders WHERE acs_encoder_id = ?")
+        .bind(acs_encoder_id.to_string())
+        .fetch_optional(conn)
+        .await?;
+    Ok(adopted.unwrap_or(false))
+}
+
 /// Stores an encoder with all its places.
 ///
 /// # Errors

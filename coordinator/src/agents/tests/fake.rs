@@ -505,7 +505,7 @@ impl Fake {
     }
 }
 
-fn description(key: &str) -> EncoderDescription {
+pub(super) fn description(key: &str) -> EncoderDescription {
     EncoderDescription {
         key: EncoderKey(key.into()),
         key_scope: KeyScope::Agent,

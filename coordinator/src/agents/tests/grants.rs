@@ -19,7 +19,7 @@ const A: &str = "aabbccdd";
 const B: &str = "bbccddee";
 
 /// A grant to two doors, and its access method.
-async fn granted(site: &Site) -> (Value, Value) {
+pub(super) async fn granted(site: &Site) -> (Value, Value) {
     let doors = [
         site.bench.entrance(site.bench.system, "Hall").await,
         site.bench.entrance(site.bench.system, "101").await,
@@ -41,7 +41,13 @@ async fn encode(site: &Site, encoder: &str, method: &Value) -> Value {
 }
 
 /// Encodes the access method on the card from the request to the end.
-async fn issue(site: &Site, agent: &mut Fake, encoder: &str, method: &Value, uid: &str) -> Value {
+pub(super) async fn issue(
+    site: &Site,
+    agent: &mut Fake,
+    encoder: &str,
+    method: &Value,
+    uid: &str,
+) -> Value {
     let attempt = encode(site, encoder, method).await;
     assert_eq!(attempt["status"], "pending", "{attempt}");
     let job = agent.job().await;

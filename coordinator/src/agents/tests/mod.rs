@@ -5,7 +5,9 @@
     reason = "a test fails on every message but the expected one"
 )]
 
+mod apart;
 mod encodes;
+mod events;
 mod fake;
 mod grants;
 mod kinds;
