@@ -22,6 +22,7 @@ use crate::{
         Store, api_keys,
         api_keys::Vocabulary,
         credentials, entrances,
+        statements::Watch,
         systems::{self, SystemKind},
         workspaces,
     },
@@ -34,6 +35,7 @@ pub(crate) struct Bench {
     pub(crate) system: Uuid,
     pub(crate) key: String,
     router: Router,
+    _statements: Watch,
     _folder: TempDir,
 }
 
@@ -109,6 +111,7 @@ impl Bench {
             workspace,
             system,
             key: key.to_string(),
+            _statements: Watch,
             _folder: folder,
         }
     }

@@ -124,7 +124,7 @@ pub struct RequestRow {
 
 const SELECT: &str = "SELECT g.*, coalesce(i.full_name, i.email_address, i.phone_number, i.user_identity_key) AS identity_name \
      FROM access_grants g JOIN user_identities i ON i.user_identity_id = g.user_identity_id \
-     WHERE g.deleted_ms IS NULL AND g.workspace_id = ";
+     WHERE g.deleted_ms IS NULL";
 
 /// The entrances of a grant, by itself or through a space: to be completed with the grant's id, twice.
 pub(super) const ENTRANCE_IDS: (&str, &str) = (
@@ -285,8 +285,7 @@ pub async fn list(
     filter: &GrantFilter,
     page: PageRequest,
 ) -> Result<Page<GrantRow>, StoreError> {
-    let mut query = select(workspace_id);
-    push_filter(&mut query, filter);
+    let mut query = filtered(workspace_id, filter);
     query
         .push(" AND g.access_grant_id > ")
         .push_bind(page.after_text())
@@ -305,8 +304,7 @@ pub async fn all(
     workspace_id: Uuid,
     filter: &GrantFilter,
 ) -> Result<Vec<GrantRow>, StoreError> {
-    let mut query = select(workspace_id);
-    push_filter(&mut query, filter);
+    let mut query = filtered(workspace_id, filter);
     query.push(" ORDER BY g.access_grant_id");
     Ok(query.build_query_as().fetch_all(conn).await?)
 }
@@ -355,21 +353,37 @@ pub async fn spaces(
 
 fn select(workspace_id: Uuid) -> QueryBuilder<Sqlite> {
     let mut query = QueryBuilder::new(SELECT);
-    query.push_bind(workspace_id.to_string());
+    columns::push_workspace(&mut query, "g.workspace_id", workspace_id, false);
     query
 }
 
-fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &GrantFilter) {
+fn filtered(workspace_id: Uuid, filter: &GrantFilter) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::new(SELECT);
+    let few = filter.access_grant_ids.is_some()
+        || filter.access_grant_keys.is_some()
+        || filter.space_id.is_some()
+        || filter.acs_entrance_id.is_some();
+    columns::push_workspace(&mut query, "g.workspace_id", workspace_id, few);
+    push_filter(&mut query, workspace_id, filter);
+    query
+}
+
+fn push_filter(query: &mut QueryBuilder<Sqlite>, workspace_id: Uuid, filter: &GrantFilter) {
     columns::push_any(
         query,
         "g.access_grant_id",
         filter.access_grant_ids.as_deref(),
     );
-    columns::push_any(
-        query,
-        "g.access_grant_key",
-        filter.access_grant_keys.as_deref(),
-    );
+    if let Some(keys) = filter.access_grant_keys.as_deref() {
+        query
+            .push(
+                " AND g.access_grant_id IN (SELECT access_grant_id FROM access_grants \
+                 WHERE deleted_ms IS NULL AND workspace_id = ",
+            )
+            .push_bind(workspace_id.to_string());
+        columns::push_any(query, "access_grant_key", Some(keys));
+        query.push(")");
+    }
     if let Some(key) = &filter.reservation_key {
         query
             .push(" AND g.reservation_key = ")

@@ -90,7 +90,7 @@ impl FromRow<'_, SqliteRow> for AccessMethodRow {
 }
 
 /// Which access methods to list; every condition that is given must hold.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct AccessMethodFilter {
     /// Only these.
     pub access_method_ids: Option<Vec<Uuid>>,
@@ -281,9 +281,9 @@ pub async fn list(
     filter: &AccessMethodFilter,
 ) -> Result<Vec<AccessMethodRow>, StoreError> {
     let mut query = QueryBuilder::<Sqlite>::new(SELECT);
-    query
-        .push("m.deleted_ms IS NULL AND m.workspace_id = ")
-        .push_bind(workspace_id.to_string());
+    query.push("m.deleted_ms IS NULL");
+    let another_leads = *filter != AccessMethodFilter::default();
+    columns::push_workspace(&mut query, "m.workspace_id", workspace_id, another_leads);
     push_filter(&mut query, filter);
     query.push(" ORDER BY m.access_method_id");
     Ok(query.build_query_as().fetch_all(conn).await?)

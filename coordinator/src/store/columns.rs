@@ -112,7 +112,23 @@ pub(super) fn optional_name<T: DeserializeOwned>(
         .map_err(|error| undecodable(column, error))
 }
 
-/// Adds the condition that a column has one of these values; none where no values are given.
+/// Adds the condition that a row belongs to a workspace. Where `another_leads` another condition leads to few rows:
+/// SQLite, which does not know that, is kept from walking through the whole workspace instead by the plus sign.
+pub(super) fn push_workspace(
+    query: &mut QueryBuilder<Sqlite>,
+    column: &'static str,
+    workspace_id: Uuid,
+    another_leads: bool,
+) {
+    query
+        .push(if another_leads { " AND +" } else { " AND " })
+        .push(column)
+        .push(" = ")
+        .push_bind(workspace_id.to_string());
+}
+
+/// Adds the condition that a column has one of these values; none where no list of values is given. An empty list is
+/// fulfilled by nothing, which SQLite finds without looking at every row where it stands as `NULL`.
 pub(super) fn push_any<T: ToString>(
     query: &mut QueryBuilder<Sqlite>,
     column: &'static str,
@@ -123,6 +139,9 @@ pub(super) fn push_any<T: ToString>(
     let mut list = query.separated(", ");
     for value in values {
         list.push_bind(value.to_string());
+    }
+    if values.is_empty() {
+        list.push("NULL");
     }
     query.push(")");
 }

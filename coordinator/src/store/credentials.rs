@@ -308,11 +308,7 @@ pub async fn list(
     filter: &CredentialFilter,
     page: PageRequest,
 ) -> Result<Page<CredentialRow>, StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new(SELECT);
-    query
-        .push("c.deleted_ms IS NULL AND c.workspace_id = ")
-        .push_bind(workspace_id.to_string());
-    push_filter(&mut query, filter);
+    let mut query = filtered(workspace_id, filter);
     query
         .push(" AND c.acs_credential_id > ")
         .push_bind(page.after_text())
@@ -331,11 +327,7 @@ pub async fn all(
     workspace_id: Uuid,
     filter: &CredentialFilter,
 ) -> Result<Vec<CredentialRow>, StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new(SELECT);
-    query
-        .push("c.deleted_ms IS NULL AND c.workspace_id = ")
-        .push_bind(workspace_id.to_string());
-    push_filter(&mut query, filter);
+    let mut query = filtered(workspace_id, filter);
     query.push(" ORDER BY c.acs_credential_id");
     Ok(query.build_query_as().fetch_all(conn).await?)
 }
@@ -429,14 +421,18 @@ async fn insert(conn: &mut SqliteConnection, credential: &CredentialRow) -> Resu
     Ok(())
 }
 
-fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &CredentialFilter) {
+fn filtered(workspace_id: Uuid, filter: &CredentialFilter) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::<Sqlite>::new(SELECT);
+    query.push("c.deleted_ms IS NULL");
+    let another_leads = filter.user_identity_id.is_some();
+    columns::push_workspace(&mut query, "c.workspace_id", workspace_id, another_leads);
     query.push(if filter.is_unmanaged {
         " AND c.registered_number IS NOT NULL AND c.acs_user_id IS NULL"
     } else {
         " AND (c.registered_number IS NULL OR c.acs_user_id IS NOT NULL)"
     });
     let ids = filter.acs_credential_ids.as_deref();
-    columns::push_any(query, "c.acs_credential_id", ids);
+    columns::push_any(&mut query, "c.acs_credential_id", ids);
     if let Some(identity) = filter.user_identity_id {
         query
             .push(" AND c.acs_user_id IN (SELECT acs_user_id FROM acs_users WHERE deleted_ms IS NULL AND user_identity_id = ")
@@ -464,4 +460,5 @@ fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &CredentialFilter) {
             .push_bind(search.to_ascii_lowercase())
             .push(") > 0");
     }
+    query
 }

@@ -337,7 +337,7 @@ pub async fn list(
     limit: u32,
 ) -> Result<Vec<DeliveryRow>, StoreError> {
     let mut query = QueryBuilder::<Sqlite>::new(
-        "SELECT d.*, e.event_type FROM webhook_deliveries AS d JOIN events AS e ON e.event_id = d.event_id WHERE 1",
+        "SELECT d.*, e.event_type FROM webhook_deliveries AS d JOIN events AS e ON e.event_id = d.event_id WHERE d.delivery_id > 0",
     );
     for (condition, value) in [
         (

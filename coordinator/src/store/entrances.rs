@@ -68,7 +68,7 @@ pub struct EntranceFilter {
 
 const SELECT: &str = "SELECT e.*, s.connected_account_id, s.kind, (SELECT json_group_array(se.space_id) FROM space_entrances se \
      WHERE se.acs_entrance_id = e.acs_entrance_id) AS space_ids FROM entrances e \
-     JOIN systems s ON s.acs_system_id = e.acs_system_id WHERE e.workspace_id = ";
+     JOIN systems s ON s.acs_system_id = e.acs_system_id WHERE true";
 
 /// Makes an entrance and gives it the system's next number.
 ///
@@ -158,8 +158,8 @@ pub async fn find(
     acs_entrance_id: Uuid,
 ) -> Result<Option<EntranceRow>, StoreError> {
     let mut query = QueryBuilder::<Sqlite>::new(SELECT);
+    columns::push_workspace(&mut query, "e.workspace_id", workspace_id, true);
     query
-        .push_bind(workspace_id.to_string())
         .push(" AND e.acs_entrance_id = ")
         .push_bind(acs_entrance_id.to_string());
     Ok(query.build_query_as().fetch_optional(conn).await?)
@@ -175,9 +175,7 @@ pub async fn list(
     filter: &EntranceFilter,
     page: PageRequest,
 ) -> Result<Page<EntranceRow>, StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new(SELECT);
-    query.push_bind(workspace_id.to_string());
-    push_filter(&mut query, filter);
+    let mut query = filtered(workspace_id, filter);
     query
         .push(" AND e.acs_entrance_id > ")
         .push_bind(page.after_text())
@@ -196,13 +194,11 @@ pub async fn of_credential(
     workspace_id: Uuid,
     acs_credential_id: Uuid,
 ) -> Result<Vec<EntranceRow>, StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new(SELECT);
-    query.push_bind(workspace_id.to_string());
     let filter = EntranceFilter {
         acs_credential_id: Some(acs_credential_id),
         ..EntranceFilter::default()
     };
-    push_filter(&mut query, &filter);
+    let mut query = filtered(workspace_id, &filter);
     query.push(" ORDER BY e.acs_entrance_id");
     Ok(query.build_query_as().fetch_all(conn).await?)
 }
@@ -217,9 +213,8 @@ pub async fn of_grant(
     access_grant_id: Uuid,
 ) -> Result<Vec<EntranceRow>, StoreError> {
     let mut query = QueryBuilder::<Sqlite>::new(SELECT);
-    query
-        .push_bind(workspace_id.to_string())
-        .push(" AND e.acs_entrance_id IN (");
+    columns::push_workspace(&mut query, "e.workspace_id", workspace_id, true);
+    query.push(" AND e.acs_entrance_id IN (");
     let (own, through_spaces) = access_grants::ENTRANCE_IDS;
     query
         .push(own)
@@ -230,10 +225,16 @@ pub async fn of_grant(
     Ok(query.build_query_as().fetch_all(conn).await?)
 }
 
-fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &EntranceFilter) {
+fn filtered(workspace_id: Uuid, filter: &EntranceFilter) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::<Sqlite>::new(SELECT);
+    let few = filter.acs_credential_id.is_some()
+        || filter.space_id.is_some()
+        || filter.acs_entrance_ids.is_some();
+    columns::push_workspace(&mut query, "e.workspace_id", workspace_id, few);
     if let Some(system) = filter.acs_system_id {
         query
-            .push(" AND e.acs_system_id = ")
+            .push(if few { " AND +" } else { " AND " })
+            .push("e.acs_system_id = ")
             .push_bind(system.to_string());
     }
     if let Some(account) = filter.connected_account_id {
@@ -255,11 +256,12 @@ fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &EntranceFilter) {
             .push(")");
     }
     let ids = filter.acs_entrance_ids.as_deref();
-    columns::push_any(query, "e.acs_entrance_id", ids);
+    columns::push_any(&mut query, "e.acs_entrance_id", ids);
     if let Some(search) = &filter.search {
         query
             .push(" AND instr(lower(e.display_name), ")
             .push_bind(search.to_ascii_lowercase())
             .push(") > 0");
     }
+    query
 }

@@ -43,9 +43,9 @@ pub enum EventType {
     AcsCredentialIssued,
     /// A credential was put on a card that held another of ours.
     AcsCredentialReissued,
-    /// An encoder was seen for the first time.
+    /// An encoder takes jobs from now on: it was seen for the first time, or adopted.
     AcsEncoderAdded,
-    /// An encoder is not offered any more.
+    /// An encoder takes no jobs any more: it was disowned.
     AcsEncoderRemoved,
     /// A user was made.
     AcsUserCreated,
@@ -185,6 +185,32 @@ impl EventSubject {
     }
 }
 
+impl EventSubject {
+    /// Whether it names something of which there are few events: more than a system.
+    fn names_object(&self) -> bool {
+        let Self {
+            acs_system_id: _,
+            connected_account_id: _,
+            acs_credential_id,
+            acs_encoder_id,
+            acs_user_id,
+            acs_entrance_id,
+            access_grant_id,
+            access_method_id,
+        } = self;
+        [
+            acs_credential_id,
+            acs_encoder_id,
+            acs_user_id,
+            acs_entrance_id,
+            access_grant_id,
+            access_method_id,
+        ]
+        .iter()
+        .any(|id| id.is_some())
+    }
+}
+
 impl EventRow {
     /// What it is about: deliveries of events about the same go in order.
     pub(super) fn object(&self) -> String {
@@ -240,6 +266,19 @@ pub struct EventFilter {
     /// The most to return.
     pub limit: u32,
 }
+
+impl EventFilter {
+    /// Whether it names things of which each has few events.
+    fn names_few(&self) -> bool {
+        self.event_ids.is_some()
+            || self.access_grant_ids.is_some()
+            || self.access_method_ids.is_some()
+    }
+}
+
+/// How many types' walks are merged at most; SQLite takes 500 terms of a compound query. With more types there are
+/// hardly events of others.
+const MOST_WALKS: usize = 40;
 
 /// Records an event and puts it into the outbox of every webhook that takes its type.
 ///
@@ -348,46 +387,113 @@ pub async fn list(
     workspace_id: Uuid,
     filter: &EventFilter,
 ) -> Result<Vec<EventRow>, StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM events WHERE workspace_id = ");
-    query
-        .push_bind(workspace_id.to_string())
-        .push(" AND created_ms > ")
-        .push_bind(filter.after.as_millisecond());
-    if let Some(before) = filter.before {
-        query
-            .push(" AND created_ms < ")
-            .push_bind(before.as_millisecond());
+    let mut query = QueryBuilder::<Sqlite>::new("");
+    if filter.names_few() {
+        push_conditions(
+            &mut query,
+            workspace_id,
+            filter,
+            filter.event_types.as_deref(),
+            "+",
+        );
+        query.push(" ORDER BY +created_ms, +event_id");
+    } else {
+        push_walks(&mut query, workspace_id, filter);
+        query.push(" ORDER BY created_ms, event_id");
     }
-    columns::push_any(&mut query, "event_type", filter.event_types.as_deref());
-    columns::push_any(&mut query, "event_id", filter.event_ids.as_deref());
-    columns::push_any(
-        &mut query,
-        "acs_system_id",
-        filter.acs_system_ids.as_deref(),
-    );
-    columns::push_any(
-        &mut query,
-        "access_grant_id",
-        filter.access_grant_ids.as_deref(),
-    );
-    columns::push_any(
-        &mut query,
-        "access_method_id",
-        filter.access_method_ids.as_deref(),
-    );
-    push_subject(&mut query, &filter.subject);
     query
-        .push(" ORDER BY created_ms, event_id LIMIT ")
+        .push(" LIMIT ")
         .push_bind(filter.limit)
         .push(" OFFSET ")
         .push_bind(filter.offset);
     Ok(query.build_query_as().fetch_all(conn).await?)
 }
 
-fn push_subject(query: &mut QueryBuilder<Sqlite>, subject: &EventSubject) {
+/// The events of a workspace in order of time: where several types are asked for, each type's walk through its own index,
+/// merged; a rare type would else be looked for among all events.
+fn push_walks(query: &mut QueryBuilder<Sqlite>, workspace_id: Uuid, filter: &EventFilter) {
+    let types = filter.event_types.as_deref().unwrap_or_default();
+    let each: Vec<_> = match types.len() {
+        2..=MOST_WALKS if !filter.subject.names_object() => types.chunks(1).map(Some).collect(),
+        _ => vec![filter.event_types.as_deref()],
+    };
+    let walks = each.len();
+    for (index, types) in each.into_iter().enumerate() {
+        if walks == 1 {
+            push_conditions(query, workspace_id, filter, types, "");
+            return;
+        }
+        let joined = if index == 0 { "" } else { " UNION ALL " };
+        query.push(joined).push("SELECT * FROM (");
+        push_conditions(query, workspace_id, filter, types, "");
+        let enough = i64::from(filter.offset) + i64::from(filter.limit);
+        query
+            .push(" ORDER BY created_ms, event_id LIMIT ")
+            .push_bind(enough)
+            .push(")");
+    }
+}
+
+/// Every condition but the order. The `plus` sign keeps SQLite from an index for workspace and time, where another
+/// condition leads to few events.
+fn push_conditions(
+    query: &mut QueryBuilder<Sqlite>,
+    workspace_id: Uuid,
+    filter: &EventFilter,
+    types: Option<&[String]>,
+    plus: &'static str,
+) {
+    query
+        .push("SELECT * FROM events WHERE ")
+        .push(if filter.event_ids.is_some() { plus } else { "" })
+        .push("workspace_id = ")
+        .push_bind(workspace_id.to_string())
+        .push(" AND ")
+        .push(plus)
+        .push("created_ms > ")
+        .push_bind(filter.after.as_millisecond());
+    if let Some(before) = filter.before {
+        query
+            .push(" AND ")
+            .push(plus)
+            .push("created_ms < ")
+            .push_bind(before.as_millisecond());
+    }
+    for (column, values) in [
+        ("event_id", &filter.event_ids),
+        ("access_method_id", &filter.access_method_ids),
+        ("access_grant_id", &filter.access_grant_ids),
+    ] {
+        columns::push_any(query, column, values.as_deref());
+    }
+    let of_few = filter.names_few() || filter.subject.names_object();
+    let (by_type, by_system) = match types {
+        Some(_) if of_few => ("+event_type", "acs_system_id"),
+        Some(_) => ("event_type", "+acs_system_id"),
+        None => ("event_type", "acs_system_id"),
+    };
+    columns::push_any(query, by_type, types);
+    columns::push_any(query, by_system, filter.acs_system_ids.as_deref());
+    push_subject(query, &filter.subject, by_system);
+}
+
+fn push_subject(query: &mut QueryBuilder<Sqlite>, subject: &EventSubject, by_system: &'static str) {
+    if let Some(system) = subject.acs_system_id {
+        query
+            .push(" AND ")
+            .push(by_system)
+            .push(" = ")
+            .push_bind(system.to_string());
+    }
+    if let Some(account) = subject.connected_account_id {
+        query
+            .push(" AND ")
+            .push(by_system)
+            .push(" = (SELECT acs_system_id FROM systems WHERE connected_account_id = ")
+            .push_bind(account.to_string())
+            .push(")");
+    }
     let columns = [
-        (" AND acs_system_id = ", subject.acs_system_id),
-        (" AND connected_account_id = ", subject.connected_account_id),
         (" AND acs_credential_id = ", subject.acs_credential_id),
         (" AND acs_encoder_id = ", subject.acs_encoder_id),
         (" AND acs_user_id = ", subject.acs_user_id),

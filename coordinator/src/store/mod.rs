@@ -24,6 +24,8 @@ pub mod personal_access_tokens;
 pub mod simulations;
 pub mod site_keys;
 pub mod spaces;
+#[cfg(test)]
+pub(crate) mod statements;
 pub mod systems;
 pub mod user_identities;
 pub mod users;
@@ -149,6 +151,8 @@ impl Store {
         master_key_file: &Path,
         now: Timestamp,
     ) -> Result<Self, StoreError> {
+        #[cfg(test)]
+        statements::listen();
         create_private(database).map_err(|source| StoreError::NotCreated {
             path: database.to_owned(),
             source,

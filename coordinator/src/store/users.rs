@@ -123,7 +123,7 @@ const SELECT: &str = "SELECT u.*, s.connected_account_id, i.full_name AS identit
      i.email_address AS identity_email_address, i.phone_number AS identity_phone_number FROM acs_users u \
      JOIN systems s ON s.acs_system_id = u.acs_system_id \
      LEFT JOIN user_identities i ON i.user_identity_id = u.user_identity_id \
-     WHERE u.deleted_ms IS NULL AND u.workspace_id = ";
+     WHERE u.deleted_ms IS NULL";
 
 /// Makes a user of a system and records the event. An identity must be of the same workspace and have no other user in
 /// that system.
@@ -264,8 +264,8 @@ pub async fn find(
     acs_user_id: Uuid,
 ) -> Result<Option<UserRow>, StoreError> {
     let mut query = QueryBuilder::<Sqlite>::new(SELECT);
+    columns::push_workspace(&mut query, "u.workspace_id", workspace_id, true);
     query
-        .push_bind(workspace_id.to_string())
         .push(" AND u.acs_user_id = ")
         .push_bind(acs_user_id.to_string());
     Ok(query.build_query_as().fetch_optional(conn).await?)
@@ -281,8 +281,8 @@ pub async fn linked_to(
     user_identity_id: Uuid,
 ) -> Result<Option<UserRow>, StoreError> {
     let mut query = QueryBuilder::<Sqlite>::new(SELECT);
+    columns::push_workspace(&mut query, "u.workspace_id", system.workspace_id, true);
     query
-        .push_bind(system.workspace_id.to_string())
         .push(" AND u.acs_system_id = ")
         .push_bind(system.acs_system_id.to_string())
         .push(" AND u.user_identity_id = ")
@@ -347,10 +347,14 @@ pub async fn all(
 
 fn filtered(workspace_id: Uuid, filter: &UserFilter) -> QueryBuilder<Sqlite> {
     let mut query = QueryBuilder::<Sqlite>::new(SELECT);
-    query.push_bind(workspace_id.to_string());
+    let of_person = filter.user_identity_id.is_some()
+        || filter.identity_email_address.is_some()
+        || filter.identity_phone_number.is_some();
+    columns::push_workspace(&mut query, "u.workspace_id", workspace_id, of_person);
     if let Some(system) = filter.acs_system_id {
         query
-            .push(" AND u.acs_system_id = ")
+            .push(if of_person { " AND +" } else { " AND " })
+            .push("u.acs_system_id = ")
             .push_bind(system.to_string());
     }
     if let Some(identity) = filter.user_identity_id {
@@ -360,13 +364,19 @@ fn filtered(workspace_id: Uuid, filter: &UserFilter) -> QueryBuilder<Sqlite> {
     }
     if let Some(address) = &filter.identity_email_address {
         query
-            .push(" AND lower(i.email_address) = ")
-            .push_bind(address.to_ascii_lowercase());
+            .push(" AND u.user_identity_id IN (SELECT user_identity_id FROM user_identities WHERE workspace_id = ")
+            .push_bind(workspace_id.to_string())
+            .push(" AND lower(email_address) = ")
+            .push_bind(address.to_ascii_lowercase())
+            .push(")");
     }
     if let Some(number) = &filter.identity_phone_number {
         query
-            .push(" AND i.phone_number = ")
-            .push_bind(number.clone());
+            .push(" AND u.user_identity_id IN (SELECT user_identity_id FROM user_identities WHERE workspace_id = ")
+            .push_bind(workspace_id.to_string())
+            .push(" AND phone_number = ")
+            .push_bind(number.clone())
+            .push(")");
     }
     if let Some(before) = filter.created_before {
         query
@@ -382,6 +392,10 @@ fn filtered(workspace_id: Uuid, filter: &UserFilter) -> QueryBuilder<Sqlite> {
     query
 }
 
+/// The users of a system who have no identity: to be completed with the system's id.
+const WITHOUT_IDENTITY: &str = "SELECT acs_user_id FROM acs_users WHERE user_identity_id IS NULL AND deleted_ms IS NULL \
+     AND acs_system_id = ";
+
 /// The system's user without an identity who has the person's e-mail address or telephone number.
 async fn alike(
     conn: &mut SqliteConnection,
@@ -390,13 +404,17 @@ async fn alike(
 ) -> Result<Option<UserRow>, StoreError> {
     let email = identity.details.email_address.as_deref();
     let mut query = QueryBuilder::<Sqlite>::new(SELECT);
+    columns::push_workspace(&mut query, "u.workspace_id", system.workspace_id, true);
     query
-        .push_bind(system.workspace_id.to_string())
-        .push(" AND u.acs_system_id = ")
+        .push(" AND u.acs_user_id IN (")
+        .push(WITHOUT_IDENTITY)
         .push_bind(system.acs_system_id.to_string())
-        .push(" AND u.user_identity_id IS NULL AND (lower(u.email_address) = ")
+        .push(" AND lower(email_address) = ")
         .push_bind(email.map(str::to_ascii_lowercase))
-        .push(" OR u.phone_number = ")
+        .push(" UNION ")
+        .push(WITHOUT_IDENTITY)
+        .push_bind(system.acs_system_id.to_string())
+        .push(" AND phone_number = ")
         .push_bind(identity.details.phone_number.clone())
         .push(") ORDER BY u.acs_user_id LIMIT 1");
     Ok(query.build_query_as().fetch_optional(conn).await?)
