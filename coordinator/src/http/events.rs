@@ -248,6 +248,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn events_of_several_types_come_in_the_order_of_time() {
+        let bench = Bench::start().await;
+        let mut users = Vec::new();
+        for name in ["Anna", "Bert"] {
+            let user = user(&bench, name).await;
+            let gone = json!({"acs_user_id": user});
+            bench.post("/acs/users/delete", gone).await.ok("ok");
+            users.push(user);
+        }
+        let both = "event_types=acs_user.deleted&event_types=acs_user.created&event_types=acs_user.deleted";
+        let types = bench.events(both).await;
+        let (made, gone) = ("acs_user.created", "acs_user.deleted");
+        assert_eq!(types, [made, gone, made, gone]);
+        let middle = bench
+            .events(&format!("{both}&limit=2&unstable_offset=1"))
+            .await;
+        assert_eq!(middle, [gone, made]);
+        let anna = users[0].as_str().unwrap();
+        let hers = bench.events(&format!("{both}&acs_user_id={anna}")).await;
+        assert_eq!(hers, [made, gone]);
+    }
+
+    #[tokio::test]
     async fn an_event_is_read_by_its_id() {
         let bench = Bench::start().await;
         user(&bench, "Anna").await;

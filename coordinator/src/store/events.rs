@@ -1,5 +1,7 @@
 //! Events: what happened to resources, as the API lists it.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde_json::Value;
 use sqlx::{FromRow, QueryBuilder, Row as _, Sqlite, SqliteConnection, sqlite::SqliteRow};
@@ -412,10 +414,17 @@ pub async fn list(
 /// The events of a workspace in order of time: where several types are asked for, each type's walk through its own index,
 /// merged; a rare type would else be looked for among all events.
 fn push_walks(query: &mut QueryBuilder<Sqlite>, workspace_id: Uuid, filter: &EventFilter) {
-    let types = filter.event_types.as_deref().unwrap_or_default();
-    let each: Vec<_> = match types.len() {
-        2..=MOST_WALKS if !filter.subject.names_object() => types.chunks(1).map(Some).collect(),
-        _ => vec![filter.event_types.as_deref()],
+    // A type that is named twice is walked once.
+    let types: Option<BTreeSet<&String>> =
+        filter.event_types.as_ref().map(|it| it.iter().collect());
+    let types: Option<Vec<String>> = types.map(|it| it.into_iter().cloned().collect());
+    let each: Vec<_> = match types.as_deref() {
+        Some(several @ [_, _, ..])
+            if several.len() <= MOST_WALKS && !filter.subject.names_object() =>
+        {
+            several.chunks(1).map(Some).collect()
+        }
+        all => vec![all],
     };
     let walks = each.len();
     for (index, types) in each.into_iter().enumerate() {

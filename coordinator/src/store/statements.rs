@@ -108,10 +108,11 @@ impl Drop for Watch {
     }
 }
 
-/// Whether a statement that has this in it was run.
-pub(super) fn was_run(part: &str) -> bool {
-    let desk = DESK.get();
-    desk.is_some_and(|desk| lock(&desk.seen).iter().any(|sql| sql.contains(part)))
+/// Whether this was run as a part of longer statements, and never by itself.
+fn is_built_upon(part: &str) -> bool {
+    let Some(desk) = DESK.get() else { return false };
+    let seen = lock(&desk.seen);
+    !seen.contains(part.trim()) && seen.iter().any(|sql| sql.contains(part))
 }
 
 fn lock(seen: &Mutex<BTreeSet<String>>) -> std::sync::MutexGuard<'_, BTreeSet<String>> {

@@ -48,9 +48,10 @@ fn routes() -> BTreeSet<String> {
 fn collect(folder: &Path, routes: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if path.is_dir() {
             collect(&path, routes);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+        } else if name.ends_with(".rs") && name != "tests.rs" {
             let source = fs::read_to_string(&path).unwrap();
             for part in source.split(".route(").skip(1) {
                 let path = part.trim_start().strip_prefix('"');
