@@ -142,6 +142,26 @@ impl Neighbour {
                 "acs_encoder",
             ),
             (
+                "/acs/encoders/simulate/next_credential_encode_will_succeed",
+                json!({"acs_encoder_id": self.encoder}),
+                "acs_encoder",
+            ),
+            (
+                "/acs/encoders/simulate/next_credential_encode_will_fail",
+                json!({"acs_encoder_id": self.encoder}),
+                "acs_encoder",
+            ),
+            (
+                "/acs/encoders/simulate/next_credential_scan_will_succeed",
+                json!({"acs_encoder_id": self.encoder}),
+                "acs_encoder",
+            ),
+            (
+                "/acs/encoders/simulate/next_credential_scan_will_fail",
+                json!({"acs_encoder_id": self.encoder}),
+                "acs_encoder",
+            ),
+            (
                 "/acs/entrances/get",
                 json!({"acs_entrance_id": self.door}),
                 "acs_entrance",

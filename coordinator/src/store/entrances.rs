@@ -140,7 +140,7 @@ pub async fn by_numbers(
 ) -> Result<Vec<EntranceRow>, StoreError> {
     let mut query = QueryBuilder::<Sqlite>::new(SELECT);
     query
-        .push("s.workspace_id AND e.acs_system_id = ")
+        .push(" AND e.acs_system_id = ")
         .push_bind(acs_system_id.to_string())
         .push(" AND e.number IN (SELECT value FROM json_each(")
         .push_bind(columns::json(&numbers)?)
