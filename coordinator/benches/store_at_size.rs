@@ -4,7 +4,11 @@
 //! The service is the program itself; one client asks it over one connection, 300 times each. The figures are from the
 //! request's first byte to the answer's last.
 
-#![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a bench reads the clock and prints its figures"
+)]
 
 #[path = "store_at_size/fill.rs"]
 mod fill;
