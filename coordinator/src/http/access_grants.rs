@@ -5,7 +5,7 @@ mod request;
 
 use std::collections::BTreeMap;
 
-use axum::{Router, extract::State};
+use axum::extract::State;
 use encoder_protocols::card::key_record::RecordContentError;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::{
-    Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource,
+    Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, Routes,
     access_methods::{UPDATING_TIMES, pending_mutations},
     act, change, entrances, page_json, read, remove, spaces, systems, time_json, user_identities,
     withdrawn,
@@ -39,18 +39,35 @@ const NO_DEVICES: &str = "devices and access codes are not offered by this servi
 const NO_CUSTOMERS: &str = "customers are not offered by this service";
 const NO_LOCATIONS: &str = "locations are spaces now: give space_id or space_ids";
 
-pub(super) fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/access_grants/create", act(request::create))
-        .route("/access_grants/get", read(get))
-        .route("/access_grants/list", read(list))
-        .route("/access_grants/get_related", read(related::get_related))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .route(
+            "/access_grants/create",
+            "Grants a person access and makes its access methods.",
+            act(request::create),
+        )
+        .route("/access_grants/get", "Returns an access grant.", read(get))
+        .route("/access_grants/list", "Lists access grants.", read(list))
+        .route(
+            "/access_grants/get_related",
+            "Returns what belongs to access grants.",
+            read(related::get_related),
+        )
         .route(
             "/access_grants/request_access_methods",
+            "Asks for further access methods of an access grant.",
             act(request::request_access_methods),
         )
-        .route("/access_grants/update", change(update))
-        .route("/access_grants/delete", remove(delete))
+        .route(
+            "/access_grants/update",
+            "Changes the name or the times of an access grant.",
+            change(update),
+        )
+        .route(
+            "/access_grants/delete",
+            "Deletes an access grant and its access methods.",
+            remove(delete),
+        )
 }
 
 /// How a request names a grant: by its id, else by its key.
@@ -73,10 +90,17 @@ pub(super) fn read_optional_named(reader: &mut Reader<'_>) -> Result<Option<Name
 }
 
 fn read_named(reader: &mut Reader<'_>) -> Result<NamedGrant, Invalid> {
-    match read_optional_named(reader)? {
-        Some(named) => Ok(named),
-        None => Err(reader.wrong("access_grant_id", "Required, or access_grant_key")),
-    }
+    let named = read_optional_named(reader);
+    let (id, key) = match &named {
+        Ok(Some(named)) => (
+            named.access_grant_id.is_some(),
+            named.access_grant_key.is_some(),
+        ),
+        Ok(None) => (false, false),
+        Err(Invalid) => (true, true),
+    };
+    reader.any_of(&[("access_grant_id", id), ("access_grant_key", key)]);
+    named?.ok_or(Invalid)
 }
 
 /// The grant that a request names.

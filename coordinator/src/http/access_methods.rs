@@ -3,15 +3,17 @@
 mod assignment;
 mod related;
 
-use axum::{Router, extract::State};
+use axum::extract::State;
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::{
-    Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, access_grants, act,
+    Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, Routes, access_grants, act,
     encoders::{self, Wish},
-    read, remove, time_json, withdrawn,
+    read,
+    reader::given,
+    remove, time_json, withdrawn,
 };
 use crate::{
     jobs::CredentialId,
@@ -28,14 +30,34 @@ const DISPLAY_NAME: &str = "Key Card";
 
 const NO_DEVICES: &str = "devices and access codes are not offered by this service";
 
-pub(super) fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/access_methods/get", read(get))
-        .route("/access_methods/list", read(list))
-        .route("/access_methods/get_related", read(related::get_related))
-        .route("/access_methods/encode", act(encode))
-        .route("/access_methods/assign_card", act(assignment::assign_card))
-        .route("/access_methods/delete", remove(delete))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .route(
+            "/access_methods/get",
+            "Returns an access method.",
+            read(get),
+        )
+        .route("/access_methods/list", "Lists access methods.", read(list))
+        .route(
+            "/access_methods/get_related",
+            "Returns what belongs to access methods.",
+            read(related::get_related),
+        )
+        .route(
+            "/access_methods/encode",
+            "Puts an access method onto the card that is held to an encoder.",
+            act(encode),
+        )
+        .route(
+            "/access_methods/assign_card",
+            "Gives a registered card to an access method.",
+            act(assignment::assign_card),
+        )
+        .route(
+            "/access_methods/delete",
+            "Deletes an access method, or all of an access grant or a reservation.",
+            remove(delete),
+        )
 }
 
 /// An access method as the API shows it.
@@ -233,18 +255,17 @@ fn read_to_delete(reader: &mut Reader<'_>) -> Result<ToDelete, Invalid> {
     let method = reader.optional_id("access_method_id");
     let grant = reader.optional_id("access_grant_id");
     let reservation = reader.optional_filled_text("reservation_key");
+    reader.one_of(&[
+        ("access_method_id", given(&method)),
+        ("access_grant_id", given(&grant)),
+        ("reservation_key", given(&reservation)),
+    ]);
     match (method?, grant?, reservation?) {
         (Some(id), None, None) => Ok(ToDelete::Method(id)),
         (None, Some(id), None) => Ok(ToDelete::Grant(id)),
         (None, None, Some(key)) => Ok(ToDelete::Reservation(key)),
-        (None, None, None) => Err(reader.wrong(
-            "access_method_id",
-            "Required, or access_grant_id, or reservation_key",
-        )),
-        _ => Err(reader.wrong(
-            "access_method_id",
-            "give one of access_method_id, access_grant_id and reservation_key",
-        )),
+        // What is wrong stands in the reader.
+        _ => Err(Invalid),
     }
 }
 

@@ -1,12 +1,12 @@
 //! `/action_attempts/*`.
 
-use axum::{Router, extract::State};
+use axum::extract::State;
 use encoder_protocols::wire::{ErrorCode, JobError, Touched};
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::{Answer, ApiError, Caller, Params, Reply, Resource, page_json, read};
+use super::{Answer, ApiError, Caller, Params, Reply, Resource, Routes, page_json, read};
 use crate::{
     state::AppState,
     store::{
@@ -21,10 +21,10 @@ use crate::{
 /// How many attempts a page has unless the request says otherwise.
 const DEFAULT_LIMIT: u32 = 500;
 
-pub(super) fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/action_attempts/get", read(get))
-        .route("/action_attempts/list", read(list))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .route("/action_attempts/get", "Returns an action attempt: whether an encode, scan or assignment is pending, done or failed.", read(get))
+        .route("/action_attempts/list", "Lists action attempts.", read(list))
 }
 
 /// An attempt as the API shows it, in the key's vocabulary.

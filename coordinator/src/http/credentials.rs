@@ -4,7 +4,7 @@ mod assignment;
 mod provider;
 mod unmanaged;
 
-use axum::{Router, extract::State};
+use axum::extract::State;
 use encoder_protocols::card::key_record::MOST_ENTRANCES;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -12,9 +12,9 @@ use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::{
-    Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, access_grants::unfit_field,
-    act, change, entrances, entrances::entrance_json, page_json, read, remove, systems, time_json,
-    user_identities, users, users::NamedUser,
+    Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, Routes,
+    access_grants::unfit_field, act, change, entrances, entrances::entrance_json, page_json, read,
+    remove, systems, time_json, user_identities, users, users::NamedUser,
 };
 use crate::{
     access_system,
@@ -39,21 +39,50 @@ const ACCESS_METHODS: &[&str] = &["code", "card", "mobile_key", "cloud_key"];
 
 const CARD: &str = "card";
 
-pub(super) fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/acs/credentials/create", act(create))
-        .route("/acs/credentials/get", read(get))
-        .route("/acs/credentials/list", read(list))
-        .route("/acs/credentials/update", change(update))
-        .route("/acs/credentials/delete", remove(delete))
-        .route("/acs/credentials/assign", change(assignment::assign))
-        .route("/acs/credentials/unassign", change(assignment::unassign))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .route(
+            "/acs/credentials/create",
+            "Makes a credential of a user.",
+            act(create),
+        )
+        .route("/acs/credentials/get", "Returns a credential.", read(get))
+        .route("/acs/credentials/list", "Lists credentials.", read(list))
+        .route(
+            "/acs/credentials/update",
+            "Changes a credential; one that is on a card must be encoded again.",
+            change(update),
+        )
+        .route(
+            "/acs/credentials/delete",
+            "Deletes a credential.",
+            remove(delete),
+        )
+        .route(
+            "/acs/credentials/assign",
+            "Gives a credential, or a registered card, to a user.",
+            change(assignment::assign),
+        )
+        .route(
+            "/acs/credentials/unassign",
+            "Takes a credential from its user.",
+            change(assignment::unassign),
+        )
         .route(
             "/acs/credentials/list_accessible_entrances",
+            "Lists the entrances that a credential opens.",
             read(list_accessible_entrances),
         )
-        .route("/acs/credentials/unmanaged/get", read(unmanaged::get))
-        .route("/acs/credentials/unmanaged/list", read(unmanaged::list))
+        .route(
+            "/acs/credentials/unmanaged/get",
+            "Returns a registered card that waits for its user.",
+            read(unmanaged::get),
+        )
+        .route(
+            "/acs/credentials/unmanaged/list",
+            "Lists registered cards that wait for their users.",
+            read(unmanaged::list),
+        )
 }
 
 /// A credential as the API shows it.
@@ -218,15 +247,9 @@ async fn delete(State(state): State<AppState>, caller: Caller, params: Params) -
 }
 
 fn read_wanted(reader: &mut Reader<'_>) -> Result<Wanted, Invalid> {
-    let method = reader.choice("access_method", ACCESS_METHODS);
-    if let Ok(method) = method
-        && method != CARD
-    {
-        reader.wrong(
-            "access_method",
-            format!("this access system only does cards, got '{method}': give 'card'"),
-        );
-    }
+    let why = "this access system only does cards";
+    // What is wrong stands in the reader.
+    let _ = reader.offered_choice("access_method", ACCESS_METHODS, CARD, why);
     reader.refuse("code", "a card credential has no code");
     let user = users::read_named(reader);
     let entrances = reader.optional_ids_up_to(MOST_ENTRANCES, "allowed_acs_entrance_ids");

@@ -2,14 +2,14 @@
 
 mod simulate;
 
-use axum::{Router, extract::State};
+use axum::extract::State;
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::{
-    Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, access_methods, act,
-    action_attempts, page_json, read, systems, time_json, users,
+    Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, Routes, access_methods,
+    act, action_attempts, page_json, read, reader::given, systems, time_json, users,
 };
 use crate::{
     desk::{Asked, DeskError},
@@ -26,14 +26,14 @@ use crate::{
 /// How many encoders a page has unless the request says otherwise.
 const DEFAULT_LIMIT: u32 = 500;
 
-pub(super) fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/acs/encoders/get", read(get))
-        .route("/acs/encoders/list", read(list))
-        .route("/acs/encoders/encode_credential", act(encode))
-        .route("/acs/encoders/scan_credential", act(scan))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .route("/acs/encoders/get", "Returns an encoder.", read(get))
+        .route("/acs/encoders/list", "Lists the encoders of access systems.", read(list))
+        .route("/acs/encoders/encode_credential", "Puts a credential, or the one of an access method, onto the card that is held to an encoder.", act(encode))
+        .route("/acs/encoders/scan_credential", "Reads the card that is held to an encoder.", act(scan))
         .route(
-            "/acs/encoders/scan_to_assign_credential",
+            "/acs/encoders/scan_to_assign_credential", "Reads the card that is held to an encoder and gives it to a user.",
             act(scan_to_assign),
         )
         .merge(simulate::routes())
@@ -72,18 +72,10 @@ async fn encode(State(state): State<AppState>, caller: Caller, params: Params) -
     let encoder = reader.id("acs_encoder_id");
     let credential = reader.optional_id("acs_credential_id");
     let method = reader.optional_id("access_method_id");
-    match (&credential, &method) {
-        (Ok(None), Ok(None)) => {
-            reader.wrong("acs_credential_id", "Required, or access_method_id");
-        }
-        (Ok(Some(_)), Ok(Some(_))) => {
-            reader.wrong(
-                "access_method_id",
-                "give acs_credential_id or access_method_id, not both",
-            );
-        }
-        _ => {}
-    }
+    reader.one_of(&[
+        ("acs_credential_id", given(&credential)),
+        ("access_method_id", given(&method)),
+    ]);
     reader.finish()?;
     let encoder = find(&state, &caller, encoder?).await?;
     let mut conn = state.store.read().await?;
@@ -240,13 +232,12 @@ fn read_filter(reader: &mut Reader<'_>) -> Result<EncoderFilter, Invalid> {
     let system = reader.optional_id("acs_system_id");
     let systems = reader.optional_ids("acs_system_ids");
     let encoders = reader.optional_ids("acs_encoder_ids");
+    reader.any_of(&[
+        ("acs_system_id", given(&system)),
+        ("acs_system_ids", given(&systems)),
+        ("acs_encoder_ids", given(&encoders)),
+    ]);
     let (system, systems, encoders) = (system?, systems?, encoders?);
-    if system.is_none() && systems.is_none() && encoders.is_none() {
-        return Err(reader.wrong(
-            "acs_system_id",
-            "Required, or acs_system_ids, or acs_encoder_ids",
-        ));
-    }
     let systems = match (system, systems) {
         (Some(one), Some(many)) => Some(many.into_iter().filter(|id| *id == one).collect()),
         (Some(one), None) => Some(vec![one]),

@@ -1,12 +1,12 @@
 //! `/acs/entrances/*`.
 
-use axum::{Router, extract::State};
+use axum::extract::State;
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::{
-    Answer, ApiError, Caller, Params, Reply, Resource, page_json, read, spaces, time_json,
+    Answer, ApiError, Caller, Params, Reply, Resource, Routes, page_json, read, spaces, time_json,
 };
 use crate::{
     state::AppState,
@@ -20,10 +20,10 @@ use crate::{
 /// How many entrances a page has unless the request says otherwise.
 const DEFAULT_LIMIT: u32 = 900;
 
-pub(super) fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/acs/entrances/get", read(get))
-        .route("/acs/entrances/list", read(list))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .route("/acs/entrances/get", "Returns an entrance.", read(get))
+        .route("/acs/entrances/list", "Lists entrances.", read(list))
 }
 
 async fn get(State(state): State<AppState>, caller: Caller, params: Params) -> Answer {

@@ -1,6 +1,6 @@
 //! Errors as the API answers them: `{"error": {"type", "message", "data"?, "validation_errors"?}, "ok": false}`.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use axum::{
     Json,
@@ -44,6 +44,23 @@ pub enum Resource {
 }
 
 impl Resource {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::AccessGrant,
+        Self::AccessMethod,
+        Self::AcsCredential,
+        Self::AcsEncoder,
+        Self::AcsEntrance,
+        Self::AcsSystem,
+        Self::AcsUser,
+        Self::ActionAttempt,
+        Self::Event,
+        Self::Space,
+        Self::UserIdentity,
+        Self::Webhook,
+        Self::Workspace,
+    ];
+
     /// The resource as the API names it, also in its ids and error types.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -130,6 +147,9 @@ pub enum ApiError {
     /// The body is not declared as JSON.
     #[error("expected a body with content-type application/json: set that header")]
     InvalidContentType,
+    /// The body did not come in [`super::BODY_PATIENCE`].
+    #[error("the request body did not come within {} s: send it at once", super::BODY_PATIENCE.as_secs())]
+    SlowBody,
     /// The body is longer than [`super::MAX_BODY_BYTES`].
     #[error("the request body is longer than {} bytes", super::MAX_BODY_BYTES)]
     PayloadTooLarge,
@@ -187,6 +207,7 @@ impl ApiError {
                 StatusCode::NOT_FOUND
             }
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::HostNotAllowed(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -205,6 +226,7 @@ impl ApiError {
             }
             Self::UnknownRoute(_) => "route_not_found",
             Self::MethodNotAllowed(_) => "method_not_allowed",
+            Self::SlowBody => "request_timeout",
             Self::PayloadTooLarge => "payload_too_large",
             Self::HostNotAllowed(_) => "host_not_allowed",
             Self::Unavailable => "service_unavailable",
@@ -223,6 +245,7 @@ impl ApiError {
             | Self::InvalidInput(_)
             | Self::InvalidContentType
             | Self::NotSandbox
+            | Self::SlowBody
             | Self::PayloadTooLarge
             | Self::UnknownRoute(_)
             | Self::MethodNotAllowed(_)
@@ -242,6 +265,7 @@ impl ApiError {
             | Self::InvalidInput(_)
             | Self::InvalidContentType
             | Self::NotSandbox
+            | Self::SlowBody
             | Self::PayloadTooLarge
             | Self::NotFound(..)
             | Self::KeyNotFound(..)
@@ -251,6 +275,30 @@ impl ApiError {
             | Self::HostNotAllowed(_) => tracing::debug!(error = %self, "refused"),
         }
     }
+}
+
+/// The errors that any path of the document may answer: their types by status. Errors of no path, and of methods that a
+/// path does not take, are not among them.
+pub(super) fn error_types() -> BTreeMap<StatusCode, Vec<String>> {
+    let missing = Resource::ALL.iter();
+    let missing = missing.map(|resource| ApiError::NotFound(*resource, Uuid::nil()));
+    let others = [
+        ApiError::Validation(ValidationErrors::default()),
+        ApiError::InvalidContentType,
+        ApiError::NotSandbox,
+        ApiError::Unauthorized(""),
+        ApiError::SlowBody,
+        ApiError::PayloadTooLarge,
+        ApiError::HostNotAllowed(String::new()),
+        ApiError::Internal(String::new()),
+        ApiError::Unavailable,
+    ];
+    let mut types: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for error in others.into_iter().chain(missing) {
+        let of_status = types.entry(error.status()).or_default();
+        of_status.push(error.type_name());
+    }
+    types
 }
 
 impl From<DeskError> for ApiError {

@@ -1,10 +1,13 @@
 //! `/events/*`.
 
-use axum::{Router, extract::State};
+use axum::extract::State;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, read, time_json};
+use super::{
+    Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, Routes, read,
+    reader::given, time_json,
+};
 use crate::{
     state::AppState,
     store::events::{self, EventFilter, EventRow, EventSubject},
@@ -27,10 +30,10 @@ const UNKNOWN: &[&str] = &[
     "user_identity_id",
 ];
 
-pub(super) fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/events/get", read(get))
-        .route("/events/list", read(list))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .route("/events/get", "Returns an event.", read(get))
+        .route("/events/list", "Lists events of an interval.", read(list))
 }
 
 async fn get(State(state): State<AppState>, caller: Caller, params: Params) -> Answer {
@@ -110,21 +113,13 @@ fn read_subject(reader: &mut Reader<'_>) -> Result<EventSubject, Invalid> {
 
 /// `since`, or both ends of `between`.
 fn read_interval(reader: &mut Reader<'_>) -> Result<(Timestamp, Option<Timestamp>), Invalid> {
-    if let Some(since) = reader.optional_time("since")? {
-        return Ok((since, None));
-    }
-    let Some(ends) = reader.optional_texts("between")? else {
-        return Err(reader.wrong("since", "Required, or between"));
-    };
-    let times: Vec<_> = ends
-        .iter()
-        .filter_map(|text| super::reader::parse_time(text))
-        .collect();
-    match (ends.as_slice(), times.as_slice()) {
-        ([_, _], [after, before]) if after < before => Ok((*after, Some(*before))),
-        ([_, _], [_, _]) => Err(reader.wrong("between", "the second time must be after the first")),
-        ([_, _], _) => Err(reader.wrong("between", "Invalid datetime")),
-        _ => Err(reader.wrong("between", "Array must contain exactly 2 element(s)")),
+    let since = reader.optional_time("since");
+    let between = reader.optional_interval("between");
+    reader.any_of(&[("since", given(&since)), ("between", given(&between))]);
+    match (since?, between?) {
+        (Some(since), _) => Ok((since, None)),
+        (None, Some((after, before))) => Ok((after, Some(before))),
+        (None, None) => Err(Invalid),
     }
 }
 

@@ -1,10 +1,10 @@
 //! `/health`: whether the service works; needs no key, so it names no guest, card or door.
 
-use axum::{Router, extract::State};
+use axum::extract::State;
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
 
-use super::{Answer, Reply, read, time_json};
+use super::{Answer, Reply, Routes, open, time_json};
 use crate::{
     jobs::AgentId,
     state::AppState,
@@ -17,11 +17,53 @@ const MOST_PROBLEMS: usize = 8;
 /// How much of a problem is shown, in characters.
 const LONGEST_PROBLEM: usize = 300;
 
-pub(super) fn routes() -> Router<AppState> {
-    Router::new().route("/health", read(get))
+pub(super) fn routes() -> Routes {
+    Routes::new().route(
+        "/health",
+        "Tells whether the service works.",
+        open(get).answers(schema),
+    )
 }
 
-/// Reads from the store, so that an answer means that it can be read, and tells whether the last decision could be
+/// What [`get`] answers.
+fn schema() -> Value {
+    let agent = json!({
+        "type": "object",
+        "properties": {
+            "agent_id": {"type": "string", "format": "uuid"},
+            "name": {"type": ["string", "null"]},
+        },
+        "required": ["agent_id", "name"],
+    });
+    let mut troubled = agent.clone();
+    troubled["properties"]["problems"] = json!({"type": "array", "items": {"type": "string"}});
+    let state = json!({"type": "string", "enum": ["healthy", "degraded", "down"]});
+    json!({
+        "type": "object",
+        "properties": {
+            "ok": {"type": "boolean"},
+            "msg": {"type": "string"},
+            "last_service_evaluation_at": {"type": "string", "format": "date-time"},
+            "service_health_statuses": {"type": "array", "items": {
+                "type": "object",
+                "properties": {
+                    "service": {"type": "string"},
+                    "status": state,
+                    "description": {"type": "string"},
+                },
+                "required": ["service", "status", "description"],
+            }},
+            "agents_with_problems": {"type": "array", "items": troubled},
+            "awaited_agents": {"type": "array", "items": agent},
+        },
+        "required": [
+            "ok", "msg", "last_service_evaluation_at", "service_health_statuses", "agents_with_problems",
+            "awaited_agents",
+        ],
+    })
+}
+
+/// Reads from the store, so that an answer means that it can be open, and tells whether the last decision could be
 /// stored. After a restore it names the agents that must be heard before credentials of the backup go onto cards, and at all
 /// times those that say that something is wrong with themselves.
 async fn get(State(state): State<AppState>) -> Answer {

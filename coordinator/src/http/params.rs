@@ -7,7 +7,7 @@ use axum::{
 };
 use serde_json::{Map, Value};
 
-use super::{ApiError, reader::Reader};
+use super::{ApiError, BODY_PATIENCE, asked::Notes, reader::Reader};
 
 /// How deep a dotted path in a query may nest.
 const MAX_DEPTH: usize = 4;
@@ -21,12 +21,21 @@ pub struct Params {
     body: Map<String, Value>,
     query: Map<String, Value>,
     address: String,
+    notes: Option<Notes>,
 }
 
 impl Params {
     /// Starts reading the parameters.
     pub fn reader(&self) -> Reader<'_> {
-        Reader::new(&self.body, &self.query)
+        Reader::new(&self.body, &self.query).noting(self.notes.clone())
+    }
+
+    /// Parameters without any value, whose readers note what is asked of them.
+    pub(super) fn asking(notes: Notes) -> Self {
+        Self {
+            notes: Some(notes),
+            ..Self::default()
+        }
     }
 
     /// Where the same request can be made as a GET with `page_cursor` set to `cursor`.
@@ -81,7 +90,9 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 async fn read_body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
-    Bytes::from_request(request, state).await.map_err(|error| {
+    let body = tokio::time::timeout(BODY_PATIENCE, Bytes::from_request(request, state));
+    let body = body.await.map_err(|_| ApiError::SlowBody)?;
+    body.map_err(|error| {
         if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
             ApiError::PayloadTooLarge
         } else {
@@ -242,6 +253,19 @@ mod tests {
             params(request).await.unwrap().url_of_page("new"),
             "http://desk:8480/acs/users/list?ids=a&ids=b&limit=2&search=%C3%BC%26&page_cursor=new"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_not_waited_for() {
+        let never = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
+        let request = Request::post("/x")
+            .header("content-type", "application/json")
+            .body(Body::from_stream(never))
+            .unwrap();
+        let began = tokio::time::Instant::now();
+        let error = params(request).await.unwrap_err();
+        assert!(matches!(error, ApiError::SlowBody), "{error}");
+        assert_eq!(began.elapsed(), BODY_PATIENCE);
     }
 
     #[tokio::test]

@@ -1,11 +1,22 @@
 //! Reads typed parameters and collects everything that is wrong with them, so that one answer names it all.
 
+mod lists;
+mod needs;
+
 use jiff::{Timestamp, civil};
 use serde_json::{Map, Value};
+use utoipa::openapi::Schema;
 use uuid::Uuid;
 
-use super::{ApiError, ValidationErrors, page::decode_cursor, params::kind_of};
+use super::{
+    ApiError, ValidationErrors,
+    asked::{self, Notes},
+    page::decode_cursor,
+    params::kind_of,
+};
 use crate::store::PageRequest;
+
+pub(super) use needs::{filled, given};
 
 /// The longest text taken, in characters.
 const MAX_TEXT: usize = 1000;
@@ -30,11 +41,14 @@ impl From<Invalid> for ApiError {
 ///
 /// Each function returns its value or [`Invalid`]; after the last one call [`Reader::finish`], which answers with
 /// every error at once, and only then use the values. Null counts as absent.
+///
+/// What is read is also what the API document says: see [`asked`].
 #[derive(Debug)]
 pub struct Reader<'a> {
     body: &'a Map<String, Value>,
     query: &'a Map<String, Value>,
     errors: ValidationErrors,
+    notes: Option<Notes>,
 }
 
 impl<'a> Reader<'a> {
@@ -43,7 +57,13 @@ impl<'a> Reader<'a> {
             body,
             query,
             errors: ValidationErrors::default(),
+            notes: None,
         }
+    }
+
+    /// The same reader, which notes what is read if there are notes.
+    pub(super) fn noting(self, notes: Option<Notes>) -> Self {
+        Self { notes, ..self }
     }
 
     /// A required id.
@@ -54,6 +74,9 @@ impl<'a> Reader<'a> {
 
     /// An id that may be absent.
     pub fn optional_id(&mut self, name: &str) -> Result<Option<Uuid>, Invalid> {
+        if self.notes(name, asked::id) {
+            return Ok(None);
+        }
         match self.optional_text(name)? {
             None => Ok(None),
             Some(text) => match parse_id(&text) {
@@ -63,46 +86,25 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A list of ids that may be absent.
-    pub fn optional_ids(&mut self, name: &str) -> Result<Option<Vec<Uuid>>, Invalid> {
-        self.optional_ids_up_to(MAX_LIST, name)
-    }
-
-    /// A list of `most` ids at most that may be absent.
-    pub fn optional_ids_up_to(
-        &mut self,
-        most: usize,
-        name: &str,
-    ) -> Result<Option<Vec<Uuid>>, Invalid> {
-        let Some(texts) = self.optional_texts_up_to(most, name)? else {
-            return Ok(None);
-        };
-        let mut ids = Vec::with_capacity(texts.len());
-        for (index, text) in texts.iter().enumerate() {
-            match parse_id(text) {
-                Some(id) => ids.push(id),
-                None => self.errors.push(&format!("{name}.{index}"), "Invalid uuid"),
-            }
-        }
-        if ids.len() == texts.len() {
-            Ok(Some(ids))
-        } else {
-            Err(Invalid)
-        }
-    }
-
     /// A required text of at least one character.
     pub fn text(&mut self, name: &str) -> Result<String, Invalid> {
-        let text = self.optional_text(name)?;
-        let text = self.required(name, text)?;
-        if text.trim().is_empty() {
-            return Err(self.wrong(name, "String must contain at least 1 character(s)"));
+        let text = self.optional_filled_text(name)?;
+        self.required(name, text)
+    }
+
+    /// A required address of a web service, which whoever asks for it must check.
+    pub fn url(&mut self, name: &str) -> Result<String, Invalid> {
+        if self.notes(name, || asked::url(MAX_TEXT)) {
+            return self.required(name, None);
         }
-        Ok(text)
+        self.text(name)
     }
 
     /// A text that may be absent. In a query the empty text counts as absent.
     pub fn optional_text(&mut self, name: &str) -> Result<Option<String>, Invalid> {
+        if self.notes(name, || asked::text(0, MAX_TEXT)) {
+            return Ok(None);
+        }
         match self.value(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) if text.chars().count() > MAX_TEXT => Err(self.wrong(
@@ -114,52 +116,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A list of texts that may be absent; one text alone counts as a list of it.
-    pub fn optional_texts(&mut self, name: &str) -> Result<Option<Vec<String>>, Invalid> {
-        self.optional_texts_up_to(MAX_LIST, name)
-    }
-
-    fn optional_texts_up_to(
-        &mut self,
-        most: usize,
-        name: &str,
-    ) -> Result<Option<Vec<String>>, Invalid> {
-        let values = match self.raw(name) {
-            None | Some((Value::Null, _)) => return Ok(None),
-            Some((Value::Array(values), _)) => values.as_slice(),
-            Some((Value::String(text), true)) if text.is_empty() => &[],
-            Some((text @ Value::String(_), true)) => std::slice::from_ref(text),
-            Some((other, _)) => return Err(self.unexpected(name, "array", other)),
-        };
-        if values.len() > most {
-            return Err(self.wrong(
-                name,
-                format!("Array must contain at most {most} element(s)"),
-            ));
-        }
-        let mut texts = Vec::with_capacity(values.len());
-        for (index, value) in values.iter().enumerate() {
-            match value {
-                Value::String(text) => texts.push(text.clone()),
-                Value::Null
-                | Value::Bool(_)
-                | Value::Number(_)
-                | Value::Array(_)
-                | Value::Object(_) => {
-                    self.unexpected(&format!("{name}.{index}"), "string", value);
-                }
-            }
-        }
-        if texts.len() == values.len() {
-            Ok(Some(texts))
-        } else {
-            Err(Invalid)
-        }
-    }
-
     /// A time that may be absent: RFC 3339 with its offset, or a date, which begins at midnight UTC. Cut to
     /// milliseconds.
     pub fn optional_time(&mut self, name: &str) -> Result<Option<Timestamp>, Invalid> {
+        if self.notes(name, asked::time) {
+            return Ok(None);
+        }
         match self.optional_text(name)? {
             None => Ok(None),
             Some(text) => match parse_time(&text) {
@@ -171,6 +133,9 @@ impl<'a> Reader<'a> {
 
     /// An e-mail address that may be absent: something on both sides of one `@`.
     pub fn optional_email(&mut self, name: &str) -> Result<Option<String>, Invalid> {
+        if self.notes(name, || asked::email(MAX_TEXT)) {
+            return Ok(None);
+        }
         let Some(address) = self.optional_text(name)? else {
             return Ok(None);
         };
@@ -186,6 +151,9 @@ impl<'a> Reader<'a> {
 
     /// A text of at least one character that may be absent.
     pub fn optional_filled_text(&mut self, name: &str) -> Result<Option<String>, Invalid> {
+        if self.notes(name, || asked::text(1, MAX_TEXT)) {
+            return Ok(None);
+        }
         match self.optional_text(name)? {
             Some(text) if text.trim().is_empty() => {
                 Err(self.wrong(name, "String must contain at least 1 character(s)"))
@@ -196,6 +164,9 @@ impl<'a> Reader<'a> {
 
     /// Yes or no, if it is given.
     pub fn optional_flag(&mut self, name: &str) -> Result<Option<bool>, Invalid> {
+        if self.notes(name, asked::flag) {
+            return Ok(None);
+        }
         match self.raw(name) {
             None | Some((Value::Null, _)) => Ok(None),
             Some((Value::Bool(flag), _)) => Ok(Some(*flag)),
@@ -207,71 +178,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// How many objects a required list has. Their fields are read as `name.0.field`.
-    pub fn objects(&mut self, name: &str) -> Result<usize, Invalid> {
-        let values = match self.raw(name) {
-            None | Some((Value::Null, _)) => return Err(self.wrong(name, "Required")),
-            Some((Value::Array(values), _)) => values,
-            Some((other, _)) => return Err(self.unexpected(name, "array", other)),
-        };
-        if values.len() > MAX_LIST {
-            let message = format!("Array must contain at most {MAX_LIST} element(s)");
-            return Err(self.wrong(name, message));
-        }
-        let mut all_objects = true;
-        for (index, value) in values
-            .iter()
-            .enumerate()
-            .filter(|(_, value)| !value.is_object())
-        {
-            self.unexpected(&format!("{name}.{index}"), "object", value);
-            all_objects = false;
-        }
-        all_objects.then_some(values.len()).ok_or(Invalid)
-    }
-
-    /// A list of `choices` that may be absent.
-    pub fn optional_choices(
-        &mut self,
-        name: &str,
-        choices: &[&'static str],
-    ) -> Result<Option<Vec<&'static str>>, Invalid> {
-        let Some(texts) = self.optional_texts(name)? else {
-            return Ok(None);
-        };
-        let mut chosen = Vec::with_capacity(texts.len());
-        for (index, text) in texts.iter().enumerate() {
-            match choices.iter().find(|choice| *choice == text) {
-                Some(choice) => chosen.push(*choice),
-                None => {
-                    self.wrong(&format!("{name}.{index}"), expected_of(choices));
-                }
-            }
-        }
-        if chosen.len() == texts.len() {
-            Ok(Some(chosen))
-        } else {
-            Err(Invalid)
-        }
-    }
-
-    /// A text that may be absent and must be one of `choices`.
-    pub fn optional_choice(
-        &mut self,
-        name: &str,
-        choices: &[&'static str],
-    ) -> Result<Option<&'static str>, Invalid> {
-        let Some(text) = self.optional_text(name)? else {
-            return Ok(None);
-        };
-        match choices.iter().find(|choice| **choice == text) {
-            Some(choice) => Ok(Some(choice)),
-            None => Err(self.wrong(name, expected_of(choices))),
-        }
-    }
-
     /// Whether an object is given that may be absent. Its fields are read as `name.field`.
     pub fn optional_object(&mut self, name: &str) -> Result<bool, Invalid> {
+        if let Some(notes) = &self.notes {
+            notes.object(name);
+            return Ok(true);
+        }
         match self.value(name) {
             None | Some(Value::Null) => Ok(false),
             Some(Value::Object(_)) => Ok(true),
@@ -285,16 +197,51 @@ impl<'a> Reader<'a> {
         name: &str,
         choices: &[&'static str],
     ) -> Result<&'static str, Invalid> {
-        let text = self.optional_text(name)?;
-        let text = self.required(name, text)?;
+        let chosen = self.optional_choice(name, choices)?;
+        self.required(name, chosen)
+    }
+
+    /// A required text that must be one of the API's `known` choices, and of them the one that is offered here; `why`
+    /// says what the others are not.
+    pub fn offered_choice(
+        &mut self,
+        name: &str,
+        known: &[&'static str],
+        offered: &'static str,
+        why: &str,
+    ) -> Result<&'static str, Invalid> {
+        if self.notes(name, || asked::choice(&[offered])) {
+            return self.required(name, None);
+        }
+        match self.choice(name, known)? {
+            choice if choice == offered => Ok(offered),
+            other => Err(self.wrong(name, format!("{why}, got '{other}': give '{offered}'"))),
+        }
+    }
+
+    /// A text that must be one of `choices` and may be absent.
+    pub fn optional_choice(
+        &mut self,
+        name: &str,
+        choices: &[&'static str],
+    ) -> Result<Option<&'static str>, Invalid> {
+        if self.notes(name, || asked::choice(choices)) {
+            return Ok(None);
+        }
+        let Some(text) = self.optional_text(name)? else {
+            return Ok(None);
+        };
         match choices.iter().find(|choice| **choice == text) {
-            Some(choice) => Ok(choice),
+            Some(choice) => Ok(Some(choice)),
             None => Err(self.wrong(name, expected_of(choices))),
         }
     }
 
     /// A whole number that may be absent.
     pub fn optional_number(&mut self, name: &str) -> Result<Option<u32>, Invalid> {
+        if self.notes(name, || asked::whole(0, None)) {
+            return Ok(None);
+        }
         let number = match self.raw(name) {
             None | Some((Value::Null, _)) => return Ok(None),
             Some((Value::String(text), true)) if text.is_empty() => return Ok(None),
@@ -331,6 +278,9 @@ impl<'a> Reader<'a> {
 
     /// `limit`: how many rows to return at most.
     pub fn limit(&mut self, default: u32) -> Result<u32, Invalid> {
+        if self.notes("limit", || asked::whole(1, Some(default))) {
+            return Ok(default);
+        }
         match self.optional_number("limit")? {
             None => Ok(default),
             Some(0) => Err(self.wrong("limit", "Number must be greater than 0")),
@@ -340,6 +290,9 @@ impl<'a> Reader<'a> {
 
     /// Refuses every field of the body but these, as the API's document does for some paths.
     pub fn only(&mut self, known: &[&str]) {
+        if let Some(notes) = &self.notes {
+            notes.only();
+        }
         for name in self.body.keys() {
             if !known.contains(&name.as_str()) {
                 self.errors.push(name, "Unrecognized key in object");
@@ -352,37 +305,6 @@ impl<'a> Reader<'a> {
         !matches!(self.value(name), None | Some(Value::Null))
     }
 
-    /// An object of texts and nulls that may be absent.
-    pub fn optional_texts_by_name(
-        &mut self,
-        name: &str,
-    ) -> Result<Option<Map<String, Value>>, Invalid> {
-        let fields = match self.raw(name) {
-            None | Some((Value::Null, _)) => return Ok(None),
-            Some((Value::Object(fields), _)) => fields,
-            Some((other, _)) => return Err(self.unexpected(name, "object", other)),
-        };
-        if fields.len() > MAX_LIST {
-            let message = format!("Object must contain at most {MAX_LIST} field(s)");
-            return Err(self.wrong(name, message));
-        }
-        for (field, value) in fields {
-            let path = format!("{name}.{field}");
-            match value {
-                Value::Null => {}
-                Value::String(text) if text.chars().count() <= MAX_TEXT => {}
-                Value::String(_) => {
-                    let message = format!("String must contain at most {MAX_TEXT} character(s)");
-                    return Err(self.wrong(&path, message));
-                }
-                Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-                    return Err(self.unexpected(&path, "string", value));
-                }
-            }
-        }
-        Ok(Some(fields.clone()))
-    }
-
     /// Whether the request gives this field as null, which in a query is the empty text.
     pub fn is_null(&self, name: &str) -> bool {
         match self.raw(name) {
@@ -392,17 +314,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Refuses a list with anything in it; the empty list, which some clients always send, asks for nothing.
-    pub fn refuse_list(&mut self, name: &str, message: &str) {
-        if let Ok(Some(values)) = self.optional_texts(name)
-            && !values.is_empty()
-        {
-            self.wrong(name, message);
-        }
-    }
-
     /// Refuses a field that the API has but this service cannot act on.
     pub fn refuse(&mut self, name: &str, message: &str) {
+        if self.notes(name, || asked::nothing(message)) {
+            return;
+        }
         if self.is_given(name) {
             self.errors.push(name, message);
         }
@@ -419,6 +335,10 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`ApiError::Validation`] with everything that was wrong.
     pub fn finish(self) -> Result<(), ApiError> {
+        if let Some(notes) = self.notes {
+            notes.finish();
+            return Err(Invalid.into());
+        }
         if self.errors.is_empty() {
             Ok(())
         } else {
@@ -426,8 +346,21 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn required<T>(&mut self, name: &str, value: Option<T>) -> Result<T, Invalid> {
+    /// Insists on a value that was read.
+    pub fn required<T>(&mut self, name: &str, value: Option<T>) -> Result<T, Invalid> {
+        if let Some(notes) = &self.notes {
+            notes.required(name);
+            return Err(Invalid);
+        }
         value.ok_or_else(|| self.wrong(name, "Required"))
+    }
+
+    /// Notes the field, if this reader notes; it has no values to read then.
+    fn notes(&self, name: &str, schema: impl FnOnce() -> Schema) -> bool {
+        if let Some(notes) = &self.notes {
+            notes.field(name, schema());
+        }
+        self.notes.is_some()
     }
 
     fn unexpected(&mut self, name: &str, expected: &str, got: &Value) -> Invalid {
@@ -481,7 +414,7 @@ fn parse_id(text: &str) -> Option<Uuid> {
         .flatten()
 }
 
-pub(super) fn parse_time(text: &str) -> Option<Timestamp> {
+fn parse_time(text: &str) -> Option<Timestamp> {
     let time = text.parse::<Timestamp>().ok().or_else(|| {
         let date = text.parse::<civil::Date>().ok()?;
         let midnight = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?;

@@ -1,14 +1,14 @@
 //! `/spaces/*`.
 
-use axum::{Router, extract::State};
+use axum::extract::State;
 use jiff::{Timestamp, civil::Time};
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::{
-    Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, access_grants, act, change,
-    entrances, page_json, read, remove, replace, time_json,
+    Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, Routes, access_grants, act,
+    change, entrances, page_json, read, reader::given, remove, replace, time_json,
 };
 use crate::{
     grants,
@@ -27,15 +27,23 @@ const NO_DEVICES: &str = "devices are not offered by this service";
 const NO_PARENTS: &str = "spaces within spaces are not offered by this service";
 const ENTRANCES: &str = "acs_entrance_ids";
 
-pub(super) fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/spaces/create", act(create))
-        .route("/spaces/get", read(get))
-        .route("/spaces/list", read(list))
-        .route("/spaces/update", change(update))
-        .route("/spaces/delete", remove(delete))
-        .route("/spaces/add_acs_entrances", replace(add_entrances))
-        .route("/spaces/remove_acs_entrances", remove(remove_entrances))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .route("/spaces/create", "Makes a space.", act(create))
+        .route("/spaces/get", "Returns a space.", read(get))
+        .route("/spaces/list", "Lists spaces.", read(list))
+        .route("/spaces/update", "Changes a space.", change(update))
+        .route("/spaces/delete", "Deletes a space.", remove(delete))
+        .route(
+            "/spaces/add_acs_entrances",
+            "Adds entrances to a space; access grants of the space follow.",
+            replace(add_entrances),
+        )
+        .route(
+            "/spaces/remove_acs_entrances",
+            "Removes entrances from a space; access grants of the space follow.",
+            remove(remove_entrances),
+        )
 }
 
 /// A space as the API shows it.
@@ -226,9 +234,7 @@ struct NamedSpace {
 fn read_named(reader: &mut Reader<'_>) -> Result<NamedSpace, Invalid> {
     let id = reader.optional_id("space_id");
     let key = reader.optional_filled_text("space_key");
-    if !reader.is_given("space_id") && !reader.is_given("space_key") {
-        return Err(reader.wrong("space_id", "Required, or space_key"));
-    }
+    reader.any_of(&[("space_id", given(&id)), ("space_key", given(&key))]);
     Ok(NamedSpace {
         space_id: id?,
         space_key: key?,
@@ -249,12 +255,9 @@ async fn find_named(
 fn read_entrances(params: &Params) -> Result<(Uuid, Vec<Uuid>), ApiError> {
     let mut reader = params.reader();
     let id = reader.id("space_id");
-    let entrance_ids = reader.optional_ids(ENTRANCES);
-    if entrance_ids == Ok(None) {
-        reader.wrong(ENTRANCES, "Required");
-    }
+    let entrance_ids = reader.ids(ENTRANCES);
     reader.finish()?;
-    Ok((id?, entrance_ids?.unwrap_or_default()))
+    Ok((id?, entrance_ids?))
 }
 
 fn refuse_parents(reader: &mut Reader<'_>) {

@@ -1,20 +1,20 @@
 //! `/acs/systems/*`.
 
-use axum::{Router, extract::State};
+use axum::extract::State;
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::{Answer, ApiError, Caller, Params, Reply, Resource, read, time_json};
+use super::{Answer, ApiError, Caller, Params, Reply, Resource, Routes, read, time_json};
 use crate::{
     state::AppState,
     store::systems::{self, CountedSystem, SystemFilter},
 };
 
-pub(super) fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/acs/systems/get", read(get))
-        .route("/acs/systems/list", read(list))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .route("/acs/systems/get", "Returns an access system.", read(get))
+        .route("/acs/systems/list", "Lists access systems.", read(list))
 }
 
 async fn get(State(state): State<AppState>, caller: Caller, params: Params) -> Answer {

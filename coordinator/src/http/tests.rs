@@ -10,72 +10,11 @@ use uuid::Uuid;
 use super::{MAX_BODY_BYTES, bench::Bench, contract, frame::REQUEST_ID};
 
 /// Every path that needs a key, with the methods it takes.
-const PATHS: &[(&str, &[Method])] = &[
-    ("/acs/systems/get", &[Method::GET, Method::POST]),
-    ("/acs/systems/list", &[Method::GET, Method::POST]),
-    ("/acs/encoders/get", &[Method::GET, Method::POST]),
-    ("/acs/encoders/list", &[Method::GET, Method::POST]),
-    ("/acs/encoders/encode_credential", &[Method::POST]),
-    ("/acs/encoders/scan_credential", &[Method::POST]),
-    ("/action_attempts/get", &[Method::GET, Method::POST]),
-    ("/action_attempts/list", &[Method::GET, Method::POST]),
-    ("/acs/entrances/get", &[Method::GET, Method::POST]),
-    ("/acs/entrances/list", &[Method::GET, Method::POST]),
-    ("/acs/users/create", &[Method::POST]),
-    ("/acs/users/get", &[Method::GET, Method::POST]),
-    ("/acs/users/list", &[Method::GET, Method::POST]),
-    ("/acs/credentials/create", &[Method::POST]),
-    ("/acs/credentials/get", &[Method::GET, Method::POST]),
-    ("/acs/credentials/list", &[Method::GET, Method::POST]),
-    ("/acs/credentials/update", &[Method::PATCH, Method::POST]),
-    ("/acs/credentials/delete", &[Method::DELETE, Method::POST]),
-    ("/acs/encoders/scan_to_assign_credential", &[Method::POST]),
-    ("/acs/users/update", &[Method::PATCH, Method::POST]),
-    ("/acs/users/delete", &[Method::DELETE, Method::POST]),
-    ("/acs/credentials/assign", &[Method::PATCH, Method::POST]),
-    ("/acs/credentials/unassign", &[Method::PATCH, Method::POST]),
-    (
-        "/acs/credentials/list_accessible_entrances",
-        &[Method::GET, Method::POST],
-    ),
-    (
-        "/acs/credentials/unmanaged/get",
-        &[Method::GET, Method::POST],
-    ),
-    (
-        "/acs/credentials/unmanaged/list",
-        &[Method::GET, Method::POST],
-    ),
-    ("/user_identities/create", &[Method::POST]),
-    ("/user_identities/get", &[Method::GET, Method::POST]),
-    ("/user_identities/list", &[Method::GET, Method::POST]),
-    ("/spaces/create", &[Method::POST]),
-    ("/spaces/get", &[Method::GET, Method::POST]),
-    ("/spaces/list", &[Method::GET, Method::POST]),
-    ("/spaces/update", &[Method::PATCH, Method::POST]),
-    ("/spaces/delete", &[Method::DELETE, Method::POST]),
-    ("/spaces/add_acs_entrances", &[Method::PUT, Method::POST]),
-    (
-        "/spaces/remove_acs_entrances",
-        &[Method::DELETE, Method::POST],
-    ),
-    ("/access_grants/create", &[Method::POST]),
-    ("/access_grants/get", &[Method::GET, Method::POST]),
-    ("/access_grants/list", &[Method::GET, Method::POST]),
-    ("/access_grants/get_related", &[Method::GET, Method::POST]),
-    ("/access_grants/request_access_methods", &[Method::POST]),
-    ("/access_grants/update", &[Method::PATCH, Method::POST]),
-    ("/access_grants/delete", &[Method::DELETE, Method::POST]),
-    ("/access_methods/get", &[Method::GET, Method::POST]),
-    ("/access_methods/list", &[Method::GET, Method::POST]),
-    ("/access_methods/get_related", &[Method::GET, Method::POST]),
-    ("/access_methods/encode", &[Method::POST]),
-    ("/access_methods/assign_card", &[Method::POST]),
-    ("/access_methods/delete", &[Method::DELETE, Method::POST]),
-    ("/events/get", &[Method::GET, Method::POST]),
-    ("/events/list", &[Method::GET, Method::POST]),
-    ("/workspaces/get", &[Method::GET, Method::POST]),
-];
+fn paths() -> Vec<(&'static str, &'static [Method])> {
+    let (_, paths) = super::routes().into_parts();
+    let keyed = paths.iter().filter(|path| path.needs_key());
+    keyed.map(|path| (path.path, path.methods)).collect()
+}
 
 /// Paths that need one id, and the id's kind.
 const BY_ID: &[(&str, &str)] = &[
@@ -109,8 +48,8 @@ const BY_ID: &[(&str, &str)] = &[
 
 #[test]
 fn every_path_takes_the_methods_of_the_published_document() {
-    let published = contract::paths();
-    for (path, methods) in PATHS {
+    let published = contract::published();
+    for (path, methods) in paths() {
         let known = published.iter().find(|(known, _)| known == path);
         let (_, known) = known.unwrap_or_else(|| panic!("{path} is not published"));
         let mut known: Vec<_> = known.iter().map(Method::as_str).collect();
@@ -124,8 +63,8 @@ fn every_path_takes_the_methods_of_the_published_document() {
 #[tokio::test]
 async fn every_path_needs_a_key() {
     let bench = Bench::start().await;
-    for (path, methods) in PATHS {
-        for method in *methods {
+    for (path, methods) in paths() {
+        for method in methods {
             for header in [
                 None,
                 Some("Bearer seam_000000000000000000000000000000000000000000000000"),
@@ -137,7 +76,7 @@ async fn every_path_needs_a_key() {
             ] {
                 let mut request = Request::builder()
                     .method(method)
-                    .uri(*path)
+                    .uri(path)
                     .header("host", "localhost");
                 if let Some(header) = header {
                     request = request.header("authorization", header);
@@ -160,7 +99,7 @@ async fn every_path_takes_its_methods_and_no_other() {
         Method::DELETE,
         Method::OPTIONS,
     ];
-    for (path, methods) in PATHS {
+    for (path, methods) in paths() {
         for method in &all {
             let body = Some(json!({}));
             let answer = bench.call(method.clone(), path, &bench.key, body).await;
@@ -243,11 +182,13 @@ async fn a_deeply_nested_body_is_refused() {
 #[tokio::test]
 async fn a_long_body_is_refused() {
     let bench = Bench::start().await;
-    let filler = "x".repeat(MAX_BODY_BYTES);
-    let answer = bench
-        .post("/acs/systems/get", json!({"filler": filler}))
-        .await;
-    assert_eq!(answer.error(), (413, "payload_too_large"));
+    for length in [MAX_BODY_BYTES, 10 * MAX_BODY_BYTES] {
+        let filler = "x".repeat(length);
+        let answer = bench
+            .post("/acs/systems/get", json!({"filler": filler}))
+            .await;
+        assert_eq!(answer.error(), (413, "payload_too_large"));
+    }
 }
 
 #[tokio::test]
@@ -270,6 +211,71 @@ async fn ids_that_are_missing_wrong_or_unknown_are_named() {
         }
         let answer = bench.post(path, json!({ &field: Uuid::new_v4() })).await;
         assert_eq!(answer.error(), (404, &*format!("{kind}_not_found")));
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_that_was_tampered_with_is_refused_or_leads_to_ones_own_rows() {
+    let bench = Bench::start().await;
+    for name in ["Anna", "Bert", "Cleo"] {
+        bench.person(name).await;
+    }
+    let path = "/user_identities/list";
+    let first = bench.post(path, json!({"limit": 1})).await;
+    let pagination = first.ok("pagination");
+    let cursor = pagination["next_page_cursor"].as_str().unwrap();
+    let longer = format!("{cursor}AA");
+    let (shorter, turned): (_, String) = (&cursor[1..], cursor.chars().rev().collect());
+    let of_another_list = "cDE5ZTM".to_owned();
+    for wrong in [
+        "x",
+        "null",
+        "../../etc/passwd",
+        "' OR 1=1 --",
+        "\u{0}",
+        shorter,
+        &longer,
+        &turned,
+        &of_another_list,
+    ] {
+        let answer = bench.post(path, json!({"page_cursor": wrong})).await;
+        assert_eq!(answer.error(), (400, "invalid_input"), "{wrong}");
+        let errors = &answer.body["error"]["validation_errors"]["page_cursor"]["_errors"];
+        assert!(errors[0].as_str().unwrap().starts_with("Invalid cursor"));
+    }
+    // Another id in the same form is a place in the list of this workspace, and no more.
+    let mut other = cursor.to_owned();
+    other.replace_range(cursor.len() - 2..cursor.len() - 1, "Q");
+    let answer = bench.post(path, json!({"page_cursor": other})).await;
+    if answer.status == StatusCode::OK {
+        assert!(answer.ok("user_identities").as_array().unwrap().len() <= 3);
+    } else {
+        assert_eq!(answer.error(), (400, "invalid_input"));
+    }
+}
+
+#[tokio::test]
+async fn what_the_published_document_has_and_this_service_has_not_is_told_and_listed() {
+    let bench = Bench::start().await;
+    let readme = include_str!("../../../README.md");
+    let ours = paths();
+    let mut absent: Vec<_> = contract::published()
+        .into_iter()
+        .map(|(path, _)| path)
+        .filter(|path| ours.iter().all(|(known, _)| known != path))
+        .collect();
+    for path in &absent {
+        assert!(
+            readme.contains(&format!("`{path}`")),
+            "{path} is not listed"
+        );
+    }
+    absent.extend(["/locks/list".to_owned(), "/devices/list".to_owned()]);
+    for path in absent {
+        let answer = bench.post(&path, json!({})).await;
+        assert_eq!(answer.error(), (404, "route_not_found"), "{path}");
+        let message = answer.body["error"]["message"].as_str().unwrap();
+        assert!(message.contains(&path), "{message}");
     }
 }
 

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use axum::{Router, extract::State};
+use axum::extract::State;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::{
-    Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, act, page_json, read,
-    time_json,
+    Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, Routes, act, page_json,
+    read, reader::given, time_json,
 };
 use crate::{
     state::AppState,
@@ -24,11 +24,23 @@ use crate::{
 /// How many identities a page has unless the request says otherwise.
 const DEFAULT_LIMIT: u32 = 500;
 
-pub(super) fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/user_identities/create", act(create))
-        .route("/user_identities/get", read(get))
-        .route("/user_identities/list", read(list))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .route(
+            "/user_identities/create",
+            "Makes a user identity, and users of it in access systems.",
+            act(create),
+        )
+        .route(
+            "/user_identities/get",
+            "Returns a user identity.",
+            read(get),
+        )
+        .route(
+            "/user_identities/list",
+            "Lists user identities.",
+            read(list),
+        )
 }
 
 /// The identity with this id.
@@ -118,9 +130,10 @@ async fn get(State(state): State<AppState>, caller: Caller, params: Params) -> A
     let mut reader = params.reader();
     let id = reader.optional_id("user_identity_id");
     let key = reader.optional_text("user_identity_key");
-    if !reader.is_given("user_identity_id") && !reader.is_given("user_identity_key") {
-        reader.wrong("user_identity_id", "Required, or user_identity_key");
-    }
+    reader.any_of(&[
+        ("user_identity_id", given(&id)),
+        ("user_identity_key", given(&key)),
+    ]);
     reader.finish()?;
     let mut conn = state.store.read().await?;
     let identity = match (id?, key?) {

@@ -1,13 +1,13 @@
 //! `/acs/users/*`.
 
-use axum::{Router, extract::State};
+use axum::extract::State;
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::{
-    Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, act, change, page_json,
-    read, remove, time_json, user_identities, withdrawn,
+    Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, Routes, act, change,
+    page_json, read, reader::given, remove, time_json, user_identities, withdrawn,
 };
 use crate::{
     state::AppState,
@@ -20,13 +20,33 @@ use crate::{
 /// How many users a page has unless the request says otherwise.
 const DEFAULT_LIMIT: u32 = 500;
 
-pub(super) fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/acs/users/create", act(create))
-        .route("/acs/users/get", read(get))
-        .route("/acs/users/list", read(list))
-        .route("/acs/users/update", change(update))
-        .route("/acs/users/delete", remove(delete))
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .route(
+            "/acs/users/create",
+            "Makes a user of an access system.",
+            act(create),
+        )
+        .route(
+            "/acs/users/get",
+            "Returns a user of an access system.",
+            read(get),
+        )
+        .route(
+            "/acs/users/list",
+            "Lists users of access systems.",
+            read(list),
+        )
+        .route(
+            "/acs/users/update",
+            "Changes a user of an access system.",
+            change(update),
+        )
+        .route(
+            "/acs/users/delete",
+            "Deletes a user of an access system and its credentials.",
+            remove(delete),
+        )
 }
 
 /// How a request names a user: by its own id, or as the user of a person, within a system if that is told.
@@ -53,19 +73,15 @@ pub(super) fn read_named(reader: &mut Reader<'_>) -> Result<NamedUser, Invalid> 
     let acs_user_id = reader.optional_id("acs_user_id");
     let user_identity_id = reader.optional_id("user_identity_id");
     let acs_system_id = reader.optional_id("acs_system_id");
-    let named = NamedUser {
+    reader.one_of(&[
+        ("acs_user_id", given(&acs_user_id)),
+        ("user_identity_id", given(&user_identity_id)),
+    ]);
+    Ok(NamedUser {
         acs_user_id: acs_user_id?,
         user_identity_id: user_identity_id?,
         acs_system_id: acs_system_id?,
-    };
-    match (named.acs_user_id, named.user_identity_id) {
-        (Some(_), Some(_)) => Err(reader.wrong(
-            "user_identity_id",
-            "give acs_user_id or user_identity_id, not both",
-        )),
-        (None, None) => Err(reader.wrong("acs_user_id", "Required, or user_identity_id")),
-        (Some(_), None) | (None, Some(_)) => Ok(named),
-    }
+    })
 }
 
 /// The user that a request names.
@@ -140,6 +156,7 @@ async fn create(State(state): State<AppState>, caller: Caller, params: Params) -
     let mut reader = params.reader();
     let system_id = reader.id("acs_system_id");
     let full_name = reader.text("full_name");
+    let schedule = reader.optional_object("access_schedule");
     let details = read_details(&mut reader);
     let person = reader.optional_id("user_identity_id");
     reader.refuse_list(
@@ -147,6 +164,7 @@ async fn create(State(state): State<AppState>, caller: Caller, params: Params) -
         "access groups are not offered by this service",
     );
     reader.finish()?;
+    schedule?;
     let details = UserDetails {
         full_name: full_name?,
         ..details?
@@ -224,14 +242,14 @@ async fn update(State(state): State<AppState>, caller: Caller, params: Params) -
     let named = read_named(&mut reader);
     let full_name = reader.optional_filled_text("full_name");
     let details = read_details(&mut reader);
-    let has_schedule = reader.is_given("access_schedule");
+    let has_schedule = reader.optional_object("access_schedule");
     let no_schedule = reader.is_null("access_schedule");
     reader.refuse(
         "hid_acs_system_id",
         "HID systems are not offered by this service",
     );
     reader.finish()?;
-    let (full_name, wanted) = (full_name?, details?);
+    let (full_name, wanted, has_schedule) = (full_name?, details?, has_schedule?);
 
     let now = state.clock.utc();
     let mut conn = state.store.write().await?;

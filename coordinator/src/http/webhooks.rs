@@ -1,10 +1,11 @@
 //! `/webhooks/*`.
 
-use axum::{Router, extract::State};
+use axum::extract::State;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, act, read, remove, replace,
+    Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, Routes, act, read, remove,
+    replace,
 };
 use crate::{
     outbound::{Reach, Target},
@@ -21,13 +22,23 @@ const MAX_WEBHOOKS: u32 = 100;
 /// The longest name of an event type, in characters.
 const MAX_EVENT_TYPE: usize = 100;
 
-pub(super) fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/webhooks/create", act(create))
-        .route("/webhooks/get", read(get))
-        .route("/webhooks/list", read(list))
-        .route("/webhooks/update", replace(update))
-        .route("/webhooks/delete", remove(delete))
+const EVENT_TYPES: &str = "event_types";
+
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .route(
+            "/webhooks/create",
+            "Makes a webhook, to which events are sent.",
+            act(create),
+        )
+        .route("/webhooks/get", "Returns a webhook.", read(get))
+        .route("/webhooks/list", "Lists webhooks.", read(list))
+        .route(
+            "/webhooks/update",
+            "Changes which events a webhook gets.",
+            replace(update),
+        )
+        .route("/webhooks/delete", "Deletes a webhook.", remove(delete))
 }
 
 async fn create(State(state): State<AppState>, caller: Caller, params: Params) -> Answer {
@@ -73,7 +84,8 @@ async fn get(State(state): State<AppState>, caller: Caller, params: Params) -> A
     Ok(Reply::of("webhook", webhook_json(&webhook)))
 }
 
-async fn list(State(state): State<AppState>, caller: Caller, _params: Params) -> Answer {
+async fn list(State(state): State<AppState>, caller: Caller, params: Params) -> Answer {
+    params.reader().finish()?;
     let mut conn = state.store.read().await?;
     let key = state.store.master_key();
     let webhooks = webhooks::list(&mut conn, key, caller.workspace_id).await?;
@@ -84,11 +96,8 @@ async fn list(State(state): State<AppState>, caller: Caller, _params: Params) ->
 async fn update(State(state): State<AppState>, caller: Caller, params: Params) -> Answer {
     let mut reader = params.reader();
     let id = reader.id("webhook_id");
-    let event_types = match read_event_types(&mut reader) {
-        Ok(None) => Err(reader.wrong("event_types", "Required")),
-        Ok(Some(event_types)) => Ok(event_types),
-        Err(invalid) => Err(invalid),
-    };
+    let event_types = read_event_types(&mut reader)
+        .and_then(|event_types| reader.required(EVENT_TYPES, event_types));
     reader.finish()?;
     let (id, event_types) = (id?, event_types?);
     let mut conn = state.store.write().await?;
@@ -115,24 +124,13 @@ async fn delete(State(state): State<AppState>, caller: Caller, params: Params) -
 }
 
 fn read_target(reader: &mut Reader<'_>, reach: Reach) -> Result<Target, Invalid> {
-    let url = reader.text("url")?;
+    let url = reader.url("url")?;
     Target::parse(&url, reach).map_err(|error| reader.wrong("url", error.to_string()))
 }
 
 /// The event types, if they are given. Any name is taken: the API has more types than this service reports.
 fn read_event_types(reader: &mut Reader<'_>) -> Result<Option<Vec<String>>, Invalid> {
-    const NAME: &str = "event_types";
-    let Some(event_types) = reader.optional_texts(NAME)? else {
-        return Ok(None);
-    };
-    let fits = |event_type: &String| (1..=MAX_EVENT_TYPE).contains(&event_type.chars().count());
-    match event_types.iter().position(|event_type| !fits(event_type)) {
-        None => Ok(Some(event_types)),
-        Some(index) => Err(reader.wrong(
-            &format!("{NAME}.{index}"),
-            format!("String must contain 1 to {MAX_EVENT_TYPE} character(s)"),
-        )),
-    }
+    reader.optional_names(MAX_EVENT_TYPE, EVENT_TYPES)
 }
 
 fn entry(action: &'static str, caller: &Caller, subject: &str) -> AuditEntry {

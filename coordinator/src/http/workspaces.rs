@@ -1,20 +1,25 @@
 //! `/workspaces/*`.
 
-use axum::{Router, extract::State};
+use axum::extract::State;
 use serde_json::{Value, json};
 
-use super::{Answer, ApiError, Caller, Params, Reply, Resource, read};
+use super::{Answer, ApiError, Caller, Params, Reply, Resource, Routes, read};
 use crate::{
     state::AppState,
     store::workspaces::{self, WorkspaceRow},
 };
 
-pub(super) fn routes() -> Router<AppState> {
-    Router::new().route("/workspaces/get", read(get))
+pub(super) fn routes() -> Routes {
+    Routes::new().route(
+        "/workspaces/get",
+        "Returns the workspace that the key opens.",
+        read(get),
+    )
 }
 
 /// The workspace that the API key opens.
-async fn get(State(state): State<AppState>, caller: Caller, _params: Params) -> Answer {
+async fn get(State(state): State<AppState>, caller: Caller, params: Params) -> Answer {
+    params.reader().finish()?;
     let id = caller.workspace_id;
     let mut conn = state.store.read().await?;
     let workspace = workspaces::find(&mut conn, id)

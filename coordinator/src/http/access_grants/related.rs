@@ -9,7 +9,8 @@ use super::{by_key, find};
 use crate::{
     http::{
         Answer, Caller, Params, Reply, access_methods::access_method_json, batch::Batch,
-        entrances::entrance_json, spaces::space_json, systems::system_json, user_identities,
+        entrances::entrance_json, reader::given, spaces::space_json, systems::system_json,
+        user_identities,
     },
     state::AppState,
     store::{
@@ -41,9 +42,10 @@ pub(super) async fn get_related(
     let mut reader = params.reader();
     let ids = reader.optional_ids("access_grant_ids");
     let keys = reader.optional_texts("access_grant_keys");
-    if (&ids, &keys) == (&Ok(None), &Ok(None)) {
-        reader.wrong("access_grant_ids", "Required, or access_grant_keys");
-    }
+    reader.any_of(&[
+        ("access_grant_ids", given(&ids)),
+        ("access_grant_keys", given(&keys)),
+    ]);
     let wanted = Batch::read(&mut reader, KINDS);
     reader.finish()?;
     let mut batch = wanted?;

@@ -9,7 +9,11 @@ use uuid::Uuid;
 use super::{NO_DEVICES, NO_LOCATIONS, check_times, find, note, reply, unfit};
 use crate::{
     grants,
-    http::{Answer, ApiError, Caller, Invalid, Params, Reader, entrances, spaces, user_identities},
+    http::{
+        Answer, ApiError, Caller, Invalid, Params, Reader, entrances,
+        reader::{filled, given},
+        spaces, user_identities,
+    },
     state::AppState,
     store::{
         access_grants::{self, GrantRow, NewGrant},
@@ -19,6 +23,8 @@ use crate::{
 
 /// The ways of access that the API knows.
 const MODES: &[&str] = &["code", "card", "mobile_key", "cloud_key"];
+
+const ONLY_CARDS: &str = "this service only does cards";
 
 const REQUESTS: &str = "requested_access_methods";
 
@@ -124,6 +130,11 @@ fn read_wanted(reader: &mut Reader<'_>) -> Result<Wanted, Invalid> {
     let entrances = reader.optional_ids_up_to(MOST_ENTRANCES, "acs_entrance_ids");
     let spaces = reader.optional_ids("space_ids");
     let space_keys = reader.optional_texts("space_keys");
+    reader.any_filled(&[
+        ("acs_entrance_ids", filled(&entrances)),
+        ("space_ids", filled(&spaces)),
+        ("space_keys", filled(&space_keys)),
+    ]);
     reader.refuse_list("device_ids", NO_DEVICES);
     reader.refuse_list("location_ids", NO_LOCATIONS);
     reader.refuse("location", NO_LOCATIONS);
@@ -131,7 +142,7 @@ fn read_wanted(reader: &mut Reader<'_>) -> Result<Wanted, Invalid> {
         "customization_profile_id",
         "customization profiles are not offered by this service",
     );
-    let wanted = Wanted {
+    Ok(Wanted {
         person: person?,
         requests: requests?,
         access_grant_key: key?,
@@ -142,45 +153,35 @@ fn read_wanted(reader: &mut Reader<'_>) -> Result<Wanted, Invalid> {
         acs_entrance_ids: entrances?.unwrap_or_default(),
         space_ids: spaces?.unwrap_or_default(),
         space_keys: space_keys?.unwrap_or_default(),
-    };
-    let no_places = wanted.acs_entrance_ids.is_empty()
-        && wanted.space_ids.is_empty()
-        && wanted.space_keys.is_empty();
-    if no_places {
-        return Err(reader.wrong("acs_entrance_ids", "Required, or space_ids, or space_keys"));
-    }
-    Ok(wanted)
+    })
 }
 
 fn read_person(reader: &mut Reader<'_>) -> Result<Person, Invalid> {
-    let has_details = reader.is_given("user_identity");
-    match reader.optional_id("user_identity_id")? {
-        Some(_) if has_details => Err(reader.wrong(
-            "user_identity",
-            "give user_identity_id or user_identity, not both",
-        )),
-        Some(id) => Ok(Person::Known(id)),
-        None if has_details => user_identities::read_details(reader, PERSON).map(Person::New),
-        None => Err(reader.wrong("user_identity_id", "Required, or user_identity")),
+    let id = reader.optional_id("user_identity_id");
+    let details = match reader.optional_object("user_identity") {
+        Ok(true) => user_identities::read_details(reader, PERSON).map(Some),
+        Ok(false) => Ok(None),
+        Err(invalid) => Err(invalid),
+    };
+    reader.one_of(&[
+        ("user_identity_id", given(&id)),
+        ("user_identity", given(&details)),
+    ]);
+    match (id?, details?) {
+        (Some(id), None) => Ok(Person::Known(id)),
+        (None, Some(details)) => Ok(Person::New(details)),
+        // What is wrong stands in the reader.
+        (Some(_), Some(_)) | (None, None) => Err(Invalid),
     }
 }
 
 /// How many cards are asked for; nothing else can be.
 fn read_requests(reader: &mut Reader<'_>) -> Result<usize, Invalid> {
     let count = reader.objects(REQUESTS)?;
-    if count == 0 {
-        return Err(reader.wrong(REQUESTS, "Array must contain at least 1 element(s)"));
-    }
     for index in 0..count {
         let field = |name: &str| format!("{REQUESTS}.{index}.{name}");
-        if let Ok(mode) = reader.choice(&field("mode"), MODES)
-            && mode != "card"
-        {
-            reader.wrong(
-                &field("mode"),
-                format!("this service only does cards, got '{mode}': give 'card'"),
-            );
-        }
+        // What is wrong stands in the reader.
+        let _ = reader.offered_choice(&field("mode"), MODES, "card", ONLY_CARDS);
         reader.refuse(&field("code"), "a card has no code");
         reader.refuse(
             &field("instant_key_max_use_count"),

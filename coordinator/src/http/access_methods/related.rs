@@ -36,21 +36,14 @@ pub(super) async fn get_related(
     params: Params,
 ) -> Answer {
     let mut reader = params.reader();
-    let ids = reader.optional_ids("access_method_ids");
-    if ids == Ok(None) {
-        reader.wrong("access_method_ids", "Required");
-    }
+    let ids = reader.ids("access_method_ids");
     let wanted = Batch::read(&mut reader, KINDS);
     reader.finish()?;
     let mut batch = wanted?;
 
     let mut conn = state.store.read().await?;
     let mut methods = Vec::new();
-    for id in ids?
-        .unwrap_or_default()
-        .into_iter()
-        .collect::<BTreeSet<_>>()
-    {
+    for id in ids?.into_iter().collect::<BTreeSet<_>>() {
         methods.push(find(&mut conn, &caller, id).await?);
     }
     let grant_ids: BTreeSet<_> = methods

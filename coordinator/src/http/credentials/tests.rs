@@ -221,7 +221,7 @@ async fn what_this_system_cannot_do_is_refused_by_name() {
         (
             json!({"access_method": "card", "acs_user_id": user, "user_identity_id": Uuid::new_v4()}),
             "user_identity_id",
-            "give acs_user_id or user_identity_id, not both",
+            "give only one of acs_user_id, user_identity_id",
         ),
         (
             json!({"access_method": "card", "acs_user_id": user, "starts_at": "2026-12-04T12:00:00Z", "ends_at": "2026-12-04T12:00:00Z"}),

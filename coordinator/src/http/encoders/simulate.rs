@@ -1,13 +1,13 @@
 //! `/acs/encoders/simulate/*`: what comes of the next encode or scan on a simulated encoder. In sandbox workspaces.
 
-use axum::{Router, extract::State};
+use axum::extract::State;
 use encoder_protocols::wire::{ErrorCode, JobKind};
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::EncoderRow;
 use crate::{
-    http::{Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, act},
+    http::{Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, Routes, act},
     simulation::{Found, Simulation},
     state::AppState,
     store::{credentials, encoders, simulations, workspaces},
@@ -19,22 +19,26 @@ const ENCODED: &str = "acs_credential_id";
 /// The credential that a scan finds.
 const SCANNED: &str = "acs_credential_id_on_seam";
 
-pub(super) fn routes() -> Router<AppState> {
-    Router::new()
+pub(super) fn routes() -> Routes {
+    Routes::new()
         .route(
             "/acs/encoders/simulate/next_credential_encode_will_succeed",
+            "Makes the next encode on a simulated encoder succeed.",
             act(encode_will_succeed),
         )
         .route(
             "/acs/encoders/simulate/next_credential_encode_will_fail",
+            "Makes the next encode on a simulated encoder fail.",
             act(encode_will_fail),
         )
         .route(
             "/acs/encoders/simulate/next_credential_scan_will_succeed",
+            "Makes the next scan on a simulated encoder succeed.",
             act(scan_will_succeed),
         )
         .route(
             "/acs/encoders/simulate/next_credential_scan_will_fail",
+            "Makes the next scan on a simulated encoder fail.",
             act(scan_will_fail),
         )
 }

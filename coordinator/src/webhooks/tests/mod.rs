@@ -53,6 +53,8 @@ async fn an_endpoint_that_fails_for_days_is_tried_eight_times_and_then_given_up(
     for (act, status, error) in [
         (Act::Answer(500), Some(500), "status 500"),
         (Act::Answer(302), Some(302), "redirects are not followed"),
+        (Act::Answer(410), Some(410), "status 410"),
+        (Act::Answer(429), Some(429), "status 429"),
         (Act::Break, None, "connection closed"),
         (Act::Panic, None, "inside this service"),
     ] {
