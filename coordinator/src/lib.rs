@@ -6,6 +6,7 @@ pub mod access_system;
 pub mod agents;
 pub mod cli;
 pub mod clock;
+mod connections;
 pub mod database;
 pub mod demo;
 pub mod desk;

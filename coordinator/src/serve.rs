@@ -9,11 +9,11 @@ use std::{
     time::Duration,
 };
 
-use axum::serve::ListenerExt as _;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
     clock::Clock,
+    connections::{self, Limits},
     database::Database,
     demo::{self, Demo, DemoError},
     desk::{Desk, DeskSettings},
@@ -89,9 +89,6 @@ pub enum ServeError {
     /// No encrypted requests to webhook endpoints can be made.
     #[error(transparent)]
     Targets(#[from] TlsSetupError),
-    /// The connections failed as a whole.
-    #[error("serving failed: {0}")]
-    Serve(#[from] io::Error),
 }
 
 /// A service that listens and is ready to run.
@@ -166,10 +163,7 @@ impl Service {
     }
 
     /// Answers requests until the stop signal, then lets those under way finish and closes the database.
-    ///
-    /// # Errors
-    /// [`ServeError::Serve`] when the listener fails.
-    pub async fn run(self) -> Result<(), ServeError> {
+    pub async fn run(self) {
         let Self {
             listener,
             address,
@@ -179,26 +173,18 @@ impl Service {
             demo: _,
         } = self;
         tracing::info!(%address, store = %state.store.store_id(), "listening");
-        let listener = listener.tap_io(|stream| {
-            // Without it small answers wait for the client's acknowledgement; where it fails they only come later.
-            let _ = stream.set_nodelay(true);
-        });
         let courier = tokio::spawn(courier.run(state.clock, state.stop.clone()));
-        let stop = state.stop.clone();
-        let server = axum::serve(listener, http::router(state.clone()))
-            .with_graceful_shutdown(async move { stop.stopped().await });
-        let result = tokio::select! {
-            result = server => result,
+        let app = http::router(state.clone());
+        tokio::select! {
+            () = connections::serve(listener, app, Limits::default(), &state.stop) => {}
             () = grace(&state.stop) => {
                 tracing::warn!("requests were still under way; they are cut off");
-                Ok(())
             }
-        };
+        }
         state.stop.stop();
         finish(courier).await;
         state.store.close().await;
         tracing::info!("stopped");
-        Ok(result?)
     }
 }
 
@@ -297,7 +283,7 @@ mod tests {
         // An idle connection must not keep the service from stopping.
         let _idle = tokio::net::TcpStream::connect(address).await.unwrap();
         stop.stop();
-        running.await.unwrap().unwrap();
+        running.await.unwrap();
         assert!(tokio::net::TcpStream::connect(address).await.is_err());
     }
 

@@ -11,7 +11,7 @@ use encoder_coordinator::{
     demo::Demo,
     desk::DeskSettings,
     outbound::Reach,
-    serve::{ServeOptions, Service},
+    serve::{ServeError, ServeOptions, Service},
     state::StopSignal,
 };
 use tokio_util::sync::CancellationToken;
@@ -92,7 +92,8 @@ fn start_coordinator(folder: &Path) -> Result<(Part<StopSignal>, String, Demo), 
             let service = Service::start(&options).await?;
             let demo = service.demo().cloned();
             let _ = tell.send((service.stop_signal(), service.endpoint(), demo));
-            service.run().await
+            service.run().await;
+            Ok::<_, ServeError>(())
         });
         if let Err(error) = result {
             eprintln!("coordinator: {error}");

@@ -43,7 +43,7 @@ impl Coordinator {
                 let demo = service.demo().cloned().unwrap();
                 tell.send((service.stop_signal(), service.endpoint(), demo))
                     .unwrap();
-                service.run().await.unwrap();
+                service.run().await;
             });
         });
         let (stop, endpoint, demo) = started.recv().unwrap();

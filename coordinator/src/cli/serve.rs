@@ -75,7 +75,8 @@ impl ServeArguments {
         if let Some(demo) = service.demo() {
             output::line(demo.line(&service.endpoint()));
         }
-        Ok(service.run().await?)
+        service.run().await;
+        Ok(())
     }
 }
 
