@@ -14,6 +14,7 @@ pub mod grants;
 pub mod http;
 pub mod ids;
 pub mod jobs;
+pub mod key_server;
 pub mod operator;
 pub mod outbound;
 pub mod provider;

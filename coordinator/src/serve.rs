@@ -48,7 +48,7 @@ pub struct ServeOptions {
     pub seed_demo: bool,
     /// Further host names that requests may name.
     pub allowed_hosts: Vec<String>,
-    /// How far requests to webhook endpoints reach.
+    /// How far requests to webhook endpoints and key servers reach.
     pub reach: Reach,
     /// A PEM file with CA certificates that they may be trusted by, besides the system's.
     pub target_ca: Option<PathBuf>,
@@ -120,10 +120,10 @@ impl Service {
             None
         };
         let tls = client_config(options.target_ca.as_deref())?;
-        let client = Client::new(options.reach, Arc::new(SystemResolver), tls);
-        let courier = Courier::new(store.clone(), Arc::new(client) as Arc<dyn Post>);
+        let client = Arc::new(Client::new(options.reach, Arc::new(SystemResolver), tls));
+        let courier = Courier::new(store.clone(), Arc::clone(&client) as Arc<dyn Post>);
         let (listener, address) = listen(options.listen).await?;
-        let desk = Desk::start(store.clone(), clock, options.desk).await?;
+        let desk = Desk::start_with(store.clone(), clock, options.desk, client).await?;
         let state = Arc::new(App {
             store,
             clock,

@@ -352,6 +352,7 @@ fn prepared(input: &mut Input<'_>) -> Result<Option<PlanContent>, Refusal> {
             ends_at: None,
             entrances: vec![1],
             issued_at: noon(),
+            image: None,
         })),
     }
 }

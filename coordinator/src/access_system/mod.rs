@@ -8,7 +8,7 @@ mod scan;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use scan::{Seen, scan_result};
+pub use scan::{Seen, last_written, scan_result};
 
 use encoder_protocols::{
     card::{
@@ -31,7 +31,7 @@ use crate::{
     store::{
         StoreError,
         credentials::{CredentialRow, Validity},
-        site_keys,
+        key_servers, site_keys,
     },
 };
 
@@ -40,6 +40,8 @@ use crate::{
 pub struct AccessSystem {
     keys: Vec<VersionedSiteKey>,
     layout: Layout,
+    /// What stands on its cards is known to a key server alone.
+    is_external: bool,
 }
 
 /// What a card turned out to carry.
@@ -58,6 +60,8 @@ pub enum Decoded {
     NotAuthentic,
     /// No record.
     Nothing,
+    /// What only a key server could read: the card is known by its number alone.
+    Unread,
 }
 
 /// Whether a card can carry such a credential at all, before there is a card.
@@ -90,10 +94,15 @@ impl AccessSystem {
         acs_system_id: Uuid,
     ) -> Result<Self, StoreError> {
         let keys = site_keys::list(conn, master_key, acs_system_id).await?;
-        Ok(Self::new(keys.iter().map(|stored| VersionedSiteKey {
+        let system = Self::new(keys.iter().map(|stored| VersionedSiteKey {
             version: stored.version,
             key: SiteKey::new(*stored.key),
-        })))
+        }));
+        let is_external = key_servers::url(conn, acs_system_id).await?.is_some();
+        Ok(Self {
+            is_external,
+            ..system
+        })
     }
 
     /// A system with these site keys, the newest first.
@@ -101,6 +110,7 @@ impl AccessSystem {
         Self {
             keys: keys.into_iter().collect(),
             layout: Layout::default(),
+            is_external: false,
         }
     }
 
@@ -123,6 +133,7 @@ impl AccessSystem {
             ends_at: credential.ends_at,
             entrances,
             issued_at: now,
+            image: None,
         };
         match self.image(card, credential.acs_credential_id, &content) {
             Ok(_) => Ok(content),
@@ -156,13 +167,19 @@ impl AccessSystem {
         self.layout.image_for(card, &record, keys)
     }
 
-    /// What to read from this card.
+    /// What to read from this card: where a key server made it, nothing but its UID.
     pub fn read_plan(&self, card: &CardDescription) -> ReadPlan {
+        if self.is_external && !card.technology.is_swiped() {
+            return ReadPlan::UidOnly;
+        }
         self.layout.read_plan_for(card, &self.keys)
     }
 
     /// What the bytes read from this card are.
     pub fn decode(&self, card: &CardDescription, contents: &CardContents) -> Decoded {
+        if self.is_external {
+            return Decoded::Unread;
+        }
         let decoded = if let CardContents::Magstripe { tracks } = contents {
             key_record::decode_stripe(tracks, &self.keys).map(
                 |StripeRecord {

@@ -73,8 +73,57 @@ pub async fn scan_result(
             "The card is a payment card. What stands on it was not read any further, and is not shown."
         }
         Decoded::Nothing => "The card carries no credential of this access system.",
+        Decoded::Unread => return unread_json(conn, system, number).await,
     };
     Ok(foreign(number, message))
+}
+
+/// The credential that was last put on the card of this number, if it is known and was not deleted.
+///
+/// # Errors
+/// [`StoreError::Query`] when a statement fails.
+pub async fn last_written(
+    conn: &mut SqliteConnection,
+    system: &SystemRow,
+    card_number: Option<&str>,
+) -> Result<Option<CredentialRow>, StoreError> {
+    let id = system.acs_system_id;
+    let on_card = match card_number {
+        Some(number) => credentials::on_card(conn, id, number).await?,
+        None => None,
+    };
+    let known = match on_card {
+        Some(credential) => credentials::by_id(conn, credential).await?,
+        None => None,
+    };
+    Ok(known.filter(|row| row.deleted_at.is_none() && row.issued.is_some()))
+}
+
+/// The result of a scan of a card that only a key server could read. What was put on it last is known by its number.
+async fn unread_json(
+    conn: &mut SqliteConnection,
+    system: &SystemRow,
+    card_number: Option<&str>,
+) -> Result<Value, StoreError> {
+    let known = last_written(conn, system, card_number).await?;
+    let Some(known) = known else {
+        return Ok(foreign(
+            card_number,
+            "This service has put no credential on the card that it still knows.",
+        ));
+    };
+    let warnings = match known.issue_state() {
+        IssueState::Issued => json!([]),
+        IssueState::Waiting | IssueState::ChangedSince | IssueState::Doubtful => json!([warning(
+            OUT_OF_SYNC,
+            "The credential was changed after it was put on the card, or what the card carries is not certain."
+        )]),
+    };
+    Ok(json!({
+        "acs_credential_on_encoder": on_encoder_by_number(card_number),
+        "acs_credential_on_seam": credential_json(&known),
+        "warnings": warnings,
+    }))
 }
 
 /// The result of a scan that found a record of ours.

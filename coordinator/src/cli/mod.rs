@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use crate::{
     operator::Refused,
+    outbound::TargetError,
     serve::ServeError,
     store::{StoreError, backup::BackupError},
 };
@@ -101,9 +102,25 @@ enum CliError {
     File { file: PathBuf, source: io::Error },
     /// The system has no registered cards.
     #[error(
-        "cards of the system {0:?} are encoded, not registered: only systems made with --kind brivo have registered cards"
+        "cards of the system {0:?} are encoded, not registered: only systems made with --kind brivo or salto-ks have registered cards"
     )]
     CardsAreEncoded(String),
+    /// The key server's URL is none.
+    #[error("--key-server: {0}")]
+    Target(#[from] TargetError),
+    /// The kind needs a key server.
+    #[error("a system of kind external needs a key server: add --key-server URL")]
+    NoKeyServer,
+    /// The system makes its images itself.
+    #[error(
+        "the system {0:?} was made without a key server: make one with `system create --key-server URL`"
+    )]
+    HasNoKeyServer(String),
+    /// The kind's cards are not encoded.
+    #[error(
+        "cards of {0} systems are assigned, not encoded, so there is nothing for a key server to make"
+    )]
+    NothingToMake(&'static str),
     /// There is nothing that the command could be about.
     #[error("there is no {what} yet: make one with `encoder-coordinator {what} create`")]
     None { what: &'static str },

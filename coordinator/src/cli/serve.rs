@@ -35,10 +35,10 @@ pub(super) struct ServeArguments {
     /// How often each side of an agent's session pings, in milliseconds; silence for two intervals is a dead link
     #[arg(long, value_name = "MS", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(50..=22_000))]
     heartbeat_ms: u64,
-    /// Let webhooks go to this machine and to private networks, and there also by plain http
+    /// Let webhooks and questions to key servers go to this machine and to private networks, and there also by plain http
     #[arg(long)]
     allow_private_targets: bool,
-    /// CA certificates that webhook endpoints may be trusted by besides the system's, as a PEM file
+    /// CA certificates that webhook endpoints and key servers may be trusted by besides the system's, as a PEM file
     #[arg(long, value_name = "FILE")]
     target_ca: Option<PathBuf>,
     /// The database was restored from a copy: hear every agent before a credential of the copy is put on a card

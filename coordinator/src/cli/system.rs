@@ -9,7 +9,13 @@ use super::{
     output::{self, Row},
     resource::{self, StoreArguments},
 };
-use crate::store::systems::{self, SystemKind, SystemRow};
+use crate::{
+    outbound::{Reach, Target},
+    store::{
+        key_servers,
+        systems::{self, SystemKind, SystemRow},
+    },
+};
 
 #[derive(Args, Debug)]
 pub(super) struct SystemArguments {
@@ -23,6 +29,19 @@ enum Action {
     Create(Create),
     /// List all access systems
     List(StoreArguments),
+    /// Say where an access system's key server is asked from now on; its secret stays
+    KeyServer(Move),
+}
+
+#[derive(Args, Debug)]
+struct Move {
+    #[command(flatten)]
+    store: StoreArguments,
+    /// The access system; may be left out where there is only one
+    #[arg(long, value_name = "ID")]
+    system: Option<Uuid>,
+    /// The key server's new URL
+    url: String,
 }
 
 #[derive(Args, Debug)]
@@ -41,6 +60,9 @@ struct Create {
     /// How the system's cards come to be
     #[arg(long, default_value = "embedded")]
     kind: Kind,
+    /// The URL of the key server that makes the images of the system's cards
+    #[arg(long, value_name = "URL")]
+    key_server: Option<String>,
 }
 
 /// The kinds as the command line names them.
@@ -60,6 +82,8 @@ enum Kind {
     Vostio,
     /// Like Hotek: credentials take hotek_metadata
     Hotek,
+    /// The integrator's own format: the key server makes every card's image
+    External,
 }
 
 impl From<Kind> for SystemKind {
@@ -72,6 +96,7 @@ impl From<Kind> for SystemKind {
             Kind::SaltoKs => Self::SaltoKs,
             Kind::Vostio => Self::Vostio,
             Kind::Hotek => Self::Hotek,
+            Kind::External => Self::External,
         }
     }
 }
@@ -81,12 +106,15 @@ impl SystemArguments {
         match self.action {
             Action::Create(create) => create.run().await,
             Action::List(arguments) => list(&arguments).await,
+            Action::KeyServer(to) => to.run().await,
         }
     }
 }
 
 impl Create {
     async fn run(self) -> Result<(), CliError> {
+        let kind = self.kind.into();
+        let server = self.target(kind)?;
         let (store, now) = self.store.open().await?;
         let mut conn = store.write().await?;
         let workspace = resource::workspace(&mut conn, self.workspace)
@@ -96,13 +124,51 @@ impl Create {
         let key = store.master_key();
         let system = systems::create(&mut conn, key, workspace, &self.name, zone, now).await?;
         let id = system.acs_system_id;
-        let kind = self.kind.into();
         systems::set_kind(&mut conn, id, kind).await?;
         let system = SystemRow { kind, ..system };
+        let mut made = row(&system);
+        if let Some(url) = server {
+            let server = key_servers::create(&mut conn, key, id, url.as_str(), now).await?;
+            made.push(("key_server", json!(server.url)));
+            made.push(("key_server_secret", json!(server.key.secret().as_str())));
+        }
         resource::note(&mut conn, "system.create", Some(workspace), id, now).await?;
         conn.commit().await?;
         store.close().await;
-        output::one(row(&system), self.store.json);
+        output::one(made, self.store.json);
+        Ok(())
+    }
+
+    /// The key server, where the kind has one. Whether the service may reach it shows when it is asked.
+    fn target(&self, kind: SystemKind) -> Result<Option<Target>, CliError> {
+        match &self.key_server {
+            None if kind == SystemKind::External => Err(CliError::NoKeyServer),
+            None => Ok(None),
+            Some(_) if kind.assigns_cards() => Err(CliError::NothingToMake(kind.name())),
+            Some(url) => Ok(Some(Target::parse(url, Reach::Private)?)),
+        }
+    }
+}
+
+impl Move {
+    async fn run(self) -> Result<(), CliError> {
+        let target = Target::parse(&self.url, Reach::Private)?;
+        let (store, now) = self.store.open().await?;
+        let mut conn = store.write().await?;
+        let system = resource::system(&mut conn, self.system).await?;
+        let id = system.acs_system_id;
+        if !key_servers::set_url(&mut conn, id, target.as_str()).await? {
+            return Err(CliError::HasNoKeyServer(system.name));
+        }
+        let workspace = Some(system.workspace_id);
+        resource::note(&mut conn, "system.key_server", workspace, id, now).await?;
+        conn.commit().await?;
+        store.close().await;
+        let row = vec![
+            ("acs_system_id", json!(id)),
+            ("key_server", json!(target.as_str())),
+        ];
+        output::one(row, self.store.json);
         Ok(())
     }
 }

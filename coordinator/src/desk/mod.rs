@@ -3,6 +3,7 @@
 //! way shares the next one.
 
 mod apply;
+mod asking;
 mod operator;
 mod plan;
 mod round;
@@ -11,7 +12,7 @@ mod simulated;
 mod take;
 mod task;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use encoder_protocols::wire::{AgentMessage, Bye, Hello, JobId, ServiceMessage};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -21,12 +22,14 @@ use crate::{
     clock::Clock,
     ids,
     jobs::{AgentId, Book, CredentialId, EncoderId, Greeting, SessionId},
+    key_server::{AskKeyServer, AsksNobody},
     store::{
         Store, StoreError, agents,
         attempts::{Aim, Tags},
         commands, encoders, jobs,
     },
 };
+use asking::Answered;
 pub use operator::work_off;
 use round::Round;
 use task::Task;
@@ -113,6 +116,7 @@ pub enum Outgoing {
 /// Something that happened.
 #[derive(Debug)]
 enum Input {
+    Answered(Box<Answered>),
     Asked(Asked, oneshot::Sender<Result<JobId, DeskError>>),
     CredentialDeleted(CredentialId),
     Lost(AgentId, SessionId),
@@ -131,7 +135,7 @@ struct Opened {
 }
 
 impl Desk {
-    /// Starts the desk's task on a store.
+    /// Starts the desk's task on a store, where no key server is asked.
     ///
     /// # Errors
     /// [`StoreError`] when what the store knows of open jobs cannot be read.
@@ -139,6 +143,19 @@ impl Desk {
         store: Store,
         clock: Clock,
         settings: DeskSettings,
+    ) -> Result<Self, StoreError> {
+        Self::start_with(store, clock, settings, Arc::new(AsksNobody)).await
+    }
+
+    /// The same, asking key servers like this.
+    ///
+    /// # Errors
+    /// [`StoreError`] when what the store knows of open jobs cannot be read.
+    pub async fn start_with(
+        store: Store,
+        clock: Clock,
+        settings: DeskSettings,
+        asker: Arc<dyn AskKeyServer>,
     ) -> Result<Self, StoreError> {
         note_restored(&store, clock, settings.restored).await?;
         let book = load(&store, clock).await?;
@@ -160,6 +177,9 @@ impl Desk {
             stores: stores.clone(),
             problems: told,
             clocks: (clock.utc(), clock.now()),
+            asker,
+            asking: BTreeMap::new(),
+            inputs: inputs.downgrade(),
         };
         tokio::spawn(task.run(receiver));
         Ok(Self {

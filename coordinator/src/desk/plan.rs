@@ -6,6 +6,7 @@ use sqlx::SqliteConnection;
 use crate::{
     access_system::AccessSystem,
     jobs::{Binding, JobRecord},
+    key_server,
     secrets::MasterKey,
     store::StoreError,
 };
@@ -22,10 +23,9 @@ pub(super) async fn plan_message(
         .binding
         .as_ref()
         .map_or((0, None), |binding| (binding.n, binding.uid));
-    let plan = job
-        .binding
-        .as_ref()
-        .map_or_else(no_plan, |binding| plan(&system, job, binding, purpose));
+    let plan = job.binding.as_ref().map_or_else(no_plan, |binding| {
+        plan(master_key, &system, job, binding, purpose)
+    });
     Ok(ServiceMessage::CardPlan(CardPlan {
         job_id: job.id,
         n,
@@ -35,6 +35,7 @@ pub(super) async fn plan_message(
 }
 
 fn plan(
+    master_key: &MasterKey,
     system: &AccessSystem,
     job: &JobRecord,
     binding: &Binding,
@@ -47,7 +48,14 @@ fn plan(
     let (Some(credential), Some(content)) = (job.credential, &binding.content) else {
         return no_plan();
     };
-    match system.image(&binding.card, credential.0, content) {
+    let image = match &content.image {
+        None => system.image(&binding.card, credential.0, content),
+        Some(sealed) => match key_server::open(master_key, job.id, binding.n, sealed) {
+            Some(image) => Ok(image),
+            None => return no_plan(),
+        },
+    };
+    match image {
         Ok(image) => match purpose {
             Some(PlanPurpose::Verify) => Plan::Verify { image },
             None => Plan::Write { image },

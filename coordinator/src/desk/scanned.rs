@@ -12,7 +12,7 @@ use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use crate::{
-    access_system::{AccessSystem, Decoded, Seen, scan_result},
+    access_system::{AccessSystem, Decoded, Seen, last_written, scan_result},
     http::credential_json,
     jobs::JobRecord,
     secrets::MasterKey,
@@ -160,12 +160,16 @@ async fn assign(
     if system.kind.assigns_cards() {
         return assign_registered(conn, system, &user, seen.card_number.as_deref(), now).await;
     }
-    let Decoded::Record { record, .. } = &seen.decoded else {
-        return Ok(Err(
-            "the card carries no credential of this access system; encode one first",
-        ));
+    let number = seen.card_number.as_deref();
+    let known = match &seen.decoded {
+        Decoded::Record { record, .. } => credentials::by_id(conn, record.credential_id).await?,
+        Decoded::Unread => last_written(conn, system, number).await?,
+        Decoded::NotAuthentic | Decoded::Nothing | Decoded::PaymentData => {
+            return Ok(Err(
+                "the card carries no credential of this access system; encode one first",
+            ));
+        }
     };
-    let known = credentials::by_id(conn, record.credential_id).await?;
     let known =
         known.filter(|row| row.acs_system_id == system.acs_system_id && row.deleted_at.is_none());
     let Some(credential) = known else {

@@ -213,6 +213,7 @@ async fn content(
         ends_at: row.ends_at,
         entrances: credentials::entrance_numbers(conn, row.acs_credential_id).await?,
         issued_at: now,
+        image: None,
     })
 }
 

@@ -1,14 +1,14 @@
 //! One input: what the decision needs is read, the book decides, the decision is carried out.
 
-use encoder_protocols::wire::{AgentMessage, CardPresented, JobContent, JobId, MAX_MESSAGE_BYTES};
+use encoder_protocols::wire::{
+    AgentMessage, CardPresented, ErrorCode, JobContent, JobId, MAX_MESSAGE_BYTES,
+};
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::{
-    Asked, DeskError, Input, Opened, Outgoing, Round, new_job,
-    operator::obey,
-    scanned::{take_scan, takes_tag},
+    Asked, DeskError, Input, Opened, Outgoing, Round, new_job, operator::obey, scanned::take_scan,
     task::Task,
 };
 use crate::{
@@ -37,6 +37,7 @@ impl Task {
         round: &mut Round,
     ) -> Result<(), StoreError> {
         match input {
+            Input::Answered(answered) => self.answered(book, conn, *answered, round).await?,
             Input::Operator(command) => {
                 let now = self.clock.utc();
                 obey(book, conn, &self.store, now, command, round).await?;
@@ -181,7 +182,7 @@ impl Task {
     }
 
     async fn said(
-        &self,
+        &mut self,
         book: &mut Book,
         conn: &mut SqliteConnection,
         agent: AgentId,
@@ -205,14 +206,9 @@ impl Task {
             AgentMessage::JobProgress { job_id, progress } => {
                 book.job_progress(agent, session, *job_id, progress)
             }
-            AgentMessage::CardPresented(presented)
-                if !takes_tag(conn, book.job(presented.job_id), &presented.card).await? =>
-            {
-                book.card_not_taken(agent, session, presented)
-            }
             AgentMessage::CardPresented(presented) => {
-                let (prepared, made_at) = self.prepare(book, conn, presented, now).await?;
-                book.card_presented(now, agent, session, presented, prepared, made_at)
+                let from = (agent, session);
+                self.presented(book, conn, from, presented, now).await?
             }
             AgentMessage::PlanRequest(wish) => book.plan_request(now, agent, session, wish),
             AgentMessage::JobFinished(finished) => {
@@ -247,7 +243,7 @@ impl Task {
     }
 
     /// What the access system says of a presented card.
-    async fn prepare(
+    pub(super) async fn prepare(
         &self,
         book: &Book,
         conn: &mut SqliteConnection,
@@ -262,11 +258,7 @@ impl Task {
         };
         let row = credentials::by_id(conn, credential.0).await?;
         let Some(row) = row.filter(|row| row.deleted_at.is_none()) else {
-            let deleted = Refusal {
-                code: encoder_protocols::wire::ErrorCode::CredentialDeleted,
-                message: "the credential was deleted while its encode waited".to_owned(),
-            };
-            return Ok((Err(deleted), None));
+            return Ok((Err(deleted()), None));
         };
         let entrances = credentials::entrance_numbers(conn, credential.0).await?;
         let system = self.system(conn, system).await?;
@@ -281,6 +273,14 @@ impl Task {
     ) -> Result<AccessSystem, StoreError> {
         AccessSystem::load(conn, self.store.master_key(), system.0).await
     }
+}
+
+/// Why no card gets the credential any more.
+pub(super) fn deleted() -> Refusal {
+    Refusal::new(
+        ErrorCode::CredentialDeleted,
+        "the credential was deleted while its encode waited",
+    )
 }
 
 /// How much of a job's message its content may fill.

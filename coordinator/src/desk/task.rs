@@ -1,16 +1,17 @@
 //! The task itself: it takes inputs in turn and keeps book and store together.
 
-use std::{collections::BTreeMap, panic::AssertUnwindSafe, time::Duration};
+use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use encoder_protocols::moment::Moment;
+use encoder_protocols::{moment::Moment, wire::JobId};
 use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
 
-use super::{Input, Outgoing, Problems, Round, load};
+use super::{Input, Outgoing, Problems, Round, asking::Asking, load};
 use crate::{
     clock::Clock,
     jobs::{AgentId, Book, Greeting, SessionId},
+    key_server::AskKeyServer,
     operator::Refused,
     store::{Store, StoreError, commands, meta},
 };
@@ -48,6 +49,12 @@ pub(super) struct Task {
     pub(super) problems: watch::Sender<Problems>,
     /// The time of day and the time that had passed, both at the last turn that was stored.
     pub(super) clocks: (Timestamp, Moment),
+    /// Asks key servers.
+    pub(super) asker: Arc<dyn AskKeyServer>,
+    /// The questions under way.
+    pub(super) asking: BTreeMap<JobId, Asking>,
+    /// Where their answers go.
+    pub(super) inputs: mpsc::WeakSender<Input>,
 }
 
 impl Task {

@@ -16,6 +16,7 @@ use super::{Hosts, contract, router};
 use crate::{
     clock::Clock,
     desk::{Desk, DeskSettings},
+    key_server::{AskKeyServer, AsksNobody},
     outbound::Reach,
     state::{App, AppState, StopSignal},
     store::{
@@ -78,6 +79,15 @@ impl Bench {
 
     /// The same by this clock.
     pub(crate) async fn start_by(clock: Clock, settings: DeskSettings) -> Self {
+        Self::start_asking(clock, settings, Arc::new(AsksNobody)).await
+    }
+
+    /// The same, with key servers that answer like this.
+    pub(crate) async fn start_asking(
+        clock: Clock,
+        settings: DeskSettings,
+        asker: Arc<dyn AskKeyServer>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let now = clock.utc();
         let database = folder.path().join("store.db");
@@ -96,7 +106,9 @@ impl Bench {
             .await
             .unwrap();
         conn.commit().await.unwrap();
-        let desk = Desk::start(store.clone(), clock, settings).await.unwrap();
+        let desk = Desk::start_with(store.clone(), clock, settings, asker)
+            .await
+            .unwrap();
         let state = Arc::new(App {
             store,
             clock,

@@ -69,6 +69,38 @@ impl Book {
         Ok(out)
     }
 
+    /// What the book says of a presented card before a key server is asked what goes onto it: none where it is to be asked.
+    /// [`Book::card_presented`] decides anew once it has answered.
+    ///
+    /// The job and its credential's holds must be at hand.
+    ///
+    /// # Errors
+    /// [`Violation`] when the job belongs to another agent.
+    pub fn before_asking(
+        &mut self,
+        now: Timestamp,
+        agent: AgentId,
+        session: SessionId,
+        presented: &CardPresented,
+        made_at: Option<Timestamp>,
+    ) -> Result<Option<Decision>, Violation> {
+        let mut out = Decision::default();
+        let Some((job, _)) = self.waiting_job(agent, session, presented.job_id, &mut out)? else {
+            return Ok(Some(out));
+        };
+        if self.is_repeated(job, session, presented) {
+            out.messages.push(plan_of(session, job.clone(), None));
+            return Ok(Some(out));
+        }
+        let refusal = self.refusal(job, presented, made_at);
+        // A question costs as much as a plan, so that a stolen token cannot wear a key server out.
+        let verdict = refusal.map_or_else(|| self.spend(now, agent), Err);
+        Ok(verdict.err().map(|refusal| {
+            refuse(session, presented, refusal, &mut out);
+            out
+        }))
+    }
+
     /// Has a presented card left alone, so that the job goes on waiting for another one: it is none of those that the job is
     /// about. Nothing is bound.
     ///

@@ -31,6 +31,9 @@ pub struct PlanContent {
     pub entrances: Vec<u16>,
     /// The record's own date.
     pub issued_at: Timestamp,
+    /// The image that a key server made, sealed: it is made once. None where the image is made of the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
 }
 
 /// The card that a job may change or read.

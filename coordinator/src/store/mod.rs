@@ -19,6 +19,7 @@ pub mod entrances;
 pub mod events;
 pub mod holds;
 pub mod jobs;
+pub mod key_servers;
 pub mod meta;
 pub mod personal_access_tokens;
 pub mod simulations;

@@ -13,7 +13,7 @@ mod signature;
 
 pub use courier::Courier;
 pub use dispatch::{Dispatch, PER_PROVEN, PER_UNPROVEN, PROVEN_IN_ALL, SOON, UNPROVEN_IN_ALL};
-pub use post::{LIMITS, Post, Sealed};
+pub use post::{LIMITS, Post, Sealed, signed_headers};
 pub use schedule::{LONGEST_WAIT, WAITS, next_attempt};
 pub use signature::SigningKey;
 

@@ -9,6 +9,7 @@ use axum::{
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
+use super::SigningKey;
 use crate::{
     http::event_json,
     outbound::{Client, Limits, OutboundError, Target},
@@ -49,25 +50,31 @@ impl Sealed {
     pub fn new(webhook: &WebhookRow, event: &EventRow, now: Timestamp) -> Self {
         let id = event.event_id.to_string();
         let body = event_json(event).to_string();
-        let signature = webhook.key.sign(&id, now, body.as_bytes());
-        let mut headers = HeaderMap::new();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
-        headers.insert(TIMESTAMP, HeaderValue::from(now.as_second()));
-        for (name, value) in [(ID, id), (SIGNATURE, signature)] {
-            // A UUID and base64 are always header values.
-            if let Ok(value) = HeaderValue::try_from(value) {
-                headers.insert(name, value);
-            }
-        }
+        let headers = signed_headers(&webhook.key, &id, now, body.as_bytes());
         Self {
             url: webhook.url.clone(),
             headers,
             body: body.into(),
         }
     }
+}
+
+/// The headers of a JSON message that is signed now. The id is of characters that a header may hold.
+pub fn signed_headers(key: &SigningKey, id: &str, now: Timestamp, body: &[u8]) -> HeaderMap {
+    let signature = key.sign(id, now, body);
+    let mut headers = HeaderMap::new();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    headers.insert(TIMESTAMP, HeaderValue::from(now.as_second()));
+    for (name, value) in [(ID, id), (SIGNATURE, signature.as_str())] {
+        // An id and base64 are always header values.
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    }
+    headers
 }
 
 /// Posts messages to endpoints.

@@ -27,7 +27,7 @@ pub use image::{
     Type2Image, Type2Protection, Type2Read, UnreadSector,
 };
 pub use link::{CardLink, CardLinkError};
-pub use procedure::{Prepared, WriteRules, WriteStage, prepare, read, verify, write};
+pub use procedure::{Prepared, WriteRules, WriteStage, check_image, prepare, read, verify, write};
 pub use technology::{CardDescription, Technology};
 pub use uid::{BadUid, Uid};
 

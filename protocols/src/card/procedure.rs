@@ -5,7 +5,7 @@
 //! not be used for anything else: the authentication of the sector opened last is kept.
 
 use super::{
-    CardContents, CardError, CardImage, CardLink, ReadPlan, WriteError, classic,
+    CardContents, CardError, CardImage, CardLink, ReadPlan, Technology, WriteError, classic,
     classic::PreparedClassic, type2, type2::PreparedType2,
 };
 
@@ -32,6 +32,27 @@ enum Kind {
 pub enum WriteStage {
     /// The last byte was sent; what remains is reading back.
     Verifying,
+}
+
+/// Checks an image against cards of a technology, before there is one: whether it fits, names nothing twice, and writes to no
+/// place that `rules` forbid.
+///
+/// # Errors
+/// [`CardError`] names what is wrong with it.
+pub fn check_image(
+    image: &CardImage,
+    technology: Technology,
+    rules: WriteRules,
+) -> Result<(), CardError> {
+    match image {
+        CardImage::MifareClassic(image) => classic::check(image, technology, rules).map(drop),
+        CardImage::Type2(image) => type2::check(image, technology, rules).map(drop),
+        CardImage::Magstripe(image) if technology.is_swiped() => Ok(image.check()?),
+        CardImage::Magstripe(_) => Err(CardError::WrongTechnology {
+            expected: STRIPE,
+            got: technology,
+        }),
+    }
 }
 
 /// Checks that `image` fits the selected card, authenticates everything it needs, and changes nothing.
@@ -92,10 +113,12 @@ pub async fn read<L: CardLink>(link: &mut L, plan: &ReadPlan) -> Result<CardCont
     }
 }
 
+const STRIPE: &str = "magnetic stripe card";
+
 /// A stripe is written and read by the encoder through which it is drawn, not through a link to a card that lies there.
 fn for_a_stripe<L: CardLink>(link: &L) -> CardError {
     CardError::WrongTechnology {
-        expected: "magnetic stripe card",
+        expected: STRIPE,
         got: link.card().technology,
     }
 }

@@ -8,6 +8,7 @@
 mod apart;
 mod encodes;
 mod events;
+mod external;
 mod fake;
 mod grants;
 mod kinds;

@@ -41,7 +41,7 @@ async fn an_outcome_that_was_not_acknowledged_is_taken_once_after_a_reconnect() 
 }
 
 /// Connects again as soon as the service has noticed that the first connection is gone.
-async fn reconnect(
+pub(super) async fn reconnect(
     agent: &mut Fake,
     site: &Site,
     token: &str,

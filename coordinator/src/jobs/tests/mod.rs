@@ -275,6 +275,7 @@ impl World {
             ends_at: None,
             entrances: vec![],
             issued_at: self.now,
+            image: None,
         }
     }
 

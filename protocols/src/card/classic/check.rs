@@ -8,7 +8,7 @@ use crate::card::{
 
 /// A sector of an image that passed.
 #[derive(Clone, Debug)]
-pub(super) struct CheckedSector {
+pub(in crate::card) struct CheckedSector {
     pub(super) sector: Sector,
     pub(super) image: SectorImage,
     pub(super) trailer: Option<CheckedTrailer>,
@@ -41,7 +41,7 @@ impl CheckedTrailer {
 }
 
 /// Checks a whole image against a card.
-pub(super) fn check(
+pub(in crate::card) fn check(
     image: &ClassicImage,
     technology: Technology,
     rules: WriteRules,

@@ -11,6 +11,7 @@ mod session;
 mod verify;
 mod write;
 
+pub(super) use check::check;
 pub(super) use geometry::{Sector, sectors};
 pub(super) use prepare::{PreparedClassic, prepare};
 pub(super) use read::read;

@@ -4,7 +4,7 @@ use super::geometry::{Geometry, Role};
 use crate::card::{CardError, ImageFlaw, Place, Technology, Type2Image, WriteRules};
 
 /// Checks a whole image against a card.
-pub(super) fn check(
+pub(in crate::card) fn check(
     image: &Type2Image,
     technology: Technology,
     rules: WriteRules,

@@ -13,6 +13,7 @@ mod session;
 mod verify;
 mod write;
 
+pub(super) use check::check;
 pub(super) use geometry::Geometry;
 pub(super) use prepare::{PreparedType2, prepare};
 pub(super) use read::read;
