@@ -13,10 +13,10 @@ install() {
 }
 
 venv=$cache/seam
-if ! "$venv/bin/python" -c 'import seam' 2>/dev/null; then
+if ! "$venv/bin/python" -c 'import jsonschema, rfc3339_validator, seam' 2>/dev/null; then
   command -v python3 >/dev/null || install python3 python3-venv
   python3 -m venv "$venv" || { install python3-venv && python3 -m venv "$venv"; }
-  "$venv/bin/pip" install --quiet 'seam>=3.18,<4'
+  "$venv/bin/pip" install --quiet 'seam>=3.18,<4' 'jsonschema[format-nongpl]>=4.25,<5'
 fi
 
 # npm's `seam` wants Node 22 or newer, which npm itself has; where it cannot be had, the newest `seam` that the system's

@@ -13,6 +13,7 @@ import traceback
 
 from blocks import BLOCKS, JAVASCRIPT, PYTHON, uncovered
 from cases import Cases
+from checker import TALLY, Checker
 from desk import Desk
 from guides import Guides
 
@@ -90,6 +91,8 @@ def run_on_a_desk(programs, suite, tally):
     failed = tally.failed
     with tempfile.TemporaryDirectory(prefix="encoder-sdk-") as folder:
         desk = Desk(programs, folder)
+        # Every answer is checked on its way.
+        desk.seed["endpoint"] = Checker(desk.seed["endpoint"]).url
         try:
             suite(desk, tally)
             if tally.failed > failed:
@@ -108,7 +111,10 @@ def main():
     for block in missing:
         print(f"not covered: {block}", flush=True)
     print(f"code blocks of the guides: {len(BLOCKS)}, covered: {len(BLOCKS) - len(missing)}", flush=True)
-    failed = tally.failed + len(missing)
+    for breach in TALLY.invalid:
+        print(f"invalid: {breach}", flush=True)
+    print(TALLY.line(), flush=True)
+    failed = tally.failed + len(missing) + len(TALLY.invalid)
     print(f"{len(tally.passed)} passed, {failed} failed")
     sys.exit(1 if failed else 0)
 
