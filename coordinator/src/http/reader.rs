@@ -42,7 +42,7 @@ impl From<Invalid> for ApiError {
 /// Each function returns its value or [`Invalid`]; after the last one call [`Reader::finish`], which answers with
 /// every error at once, and only then use the values. Null counts as absent.
 ///
-/// What is read is also what the API document says: see [`asked`].
+/// What is read is also what the API document says: see `asked`.
 #[derive(Debug)]
 pub struct Reader<'a> {
     body: &'a Map<String, Value>,

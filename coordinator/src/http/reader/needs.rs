@@ -20,17 +20,17 @@ pub(in crate::http) fn filled<T>(read: &Result<Option<Vec<T>>, Invalid>) -> bool
 type Fields<'f> = &'f [(&'f str, bool)];
 
 impl Reader<'_> {
-    /// Refuses a request that gives none of these fields; [`given`] says which are.
+    /// Refuses a request that gives none of these fields; `given` says which are.
     pub fn any_of(&mut self, fields: Fields<'_>) {
         self.need(fields, false, false);
     }
 
-    /// Refuses a request that gives none of these lists with anything in it; [`filled`] says which are.
+    /// Refuses a request that gives none of these lists with anything in it; `filled` says which are.
     pub fn any_filled(&mut self, fields: Fields<'_>) {
         self.need(fields, false, true);
     }
 
-    /// Refuses a request that does not give exactly one of these fields; [`given`] says which are.
+    /// Refuses a request that does not give exactly one of these fields; `given` says which are.
     pub fn one_of(&mut self, fields: Fields<'_>) {
         self.need(fields, true, false);
     }
