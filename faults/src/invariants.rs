@@ -144,8 +144,8 @@ struct Job {
     /// What is shown comes from a copy: nobody can blame it for not knowing what came after.
     from_copy: bool,
     stored: Option<Stored>,
-    /// What is stored comes from a copy, which the agent may know better.
-    stored_from_copy: bool,
+    /// The store went back to a copy once: an outcome from then on may be of another run of the job than the agent's.
+    went_back: bool,
     forgotten: BTreeSet<Memory>,
     /// Both memories that could know of it were set back at the same time: no rule can repair that, and nothing is
     /// asked of it.
@@ -285,6 +285,7 @@ impl Ledger {
         let record = self.job(job);
         record.forgotten.insert(memory);
         if memory == Memory::Store {
+            record.went_back = true;
             record.shown = None;
             record.stored = None;
         }
@@ -345,10 +346,9 @@ impl Ledger {
         record.forgotten.remove(&Memory::Store);
         let before = record.stored.replace(stored);
         let (changed, excused) = (!record.changed.is_empty(), record.excused);
-        let corrected = record.stored_from_copy
-            && before.is_some_and(|before| before.touched == Touched::Untouched);
+        let corrected =
+            record.went_back && before.is_some_and(|before| before.touched == Touched::Untouched);
         let differs = before.is_some_and(|before| before.touched != stored.touched);
-        record.stored_from_copy &= !differs;
         if differs && !corrected {
             let words = format!("the stored outcome of job {job} became {stored:?}");
             self.violate(Invariant::OneOutcome, words);
@@ -371,7 +371,7 @@ impl Ledger {
         let record = self.job(job);
         record.forgotten.remove(&Memory::Store);
         record.stored = Some(stored);
-        record.stored_from_copy = true;
+        record.went_back = true;
     }
 
     /// At the end, the coordinator ties the credential to this card because of this job. None: to an unknown card.

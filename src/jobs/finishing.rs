@@ -172,6 +172,7 @@ impl Jobs {
 
     fn finish(&mut self, finished: JobFinished) {
         self.last_sequence = finished.sequence;
+        self.last_outcome = finished.sequence;
         let mut records = vec![Record::Finished(Box::new(finished.clone()))];
         records.extend(self.guard_card(&finished));
         self.set_phase(finished.job_id, Phase::Settling);

@@ -42,7 +42,10 @@ pub struct Jobs {
     pub(super) store_id: Option<Uuid>,
     /// The coordinator's time, and when it was told.
     pub(super) told_time: Option<(Timestamp, Moment)>,
+    /// Outcomes go on behind this one.
     pub(super) last_sequence: u64,
+    /// The last outcome that the journal holds.
+    pub(super) last_outcome: u64,
     /// Every encoder that was ever known here, by its [`EncoderId`].
     pub(super) encoders: Vec<Attached>,
     /// The cards that must leave encoders which were not seen yet.
@@ -92,6 +95,7 @@ impl Jobs {
             store_id: contents.store_id,
             told_time: None,
             last_sequence: contents.last_sequence,
+            last_outcome: contents.last_outcome,
             encoders,
             guards,
             open: BTreeMap::new(),

@@ -141,7 +141,7 @@ impl Jobs {
             os: self.facts.os.clone(),
             hostname: self.facts.hostname.clone(),
             open_jobs,
-            last_sequence: self.last_sequence,
+            last_sequence: self.last_outcome,
         }
     }
 

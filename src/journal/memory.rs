@@ -53,6 +53,7 @@ impl MemoryJournal {
         JournalContents {
             agent_id: self.agent_id,
             last_sequence: self.last_sequence,
+            last_outcome: self.outcomes.last_key_value().map_or(0, |(last, _)| *last),
             store_id: self.store_id,
             open_jobs: self.open_jobs.clone(),
             unacknowledged: self

@@ -146,8 +146,10 @@ pub struct Owed {
 pub struct JournalContents {
     /// The agent's own id.
     pub agent_id: Uuid,
-    /// The sequence of the last outcome; 0 before the first.
+    /// The sequence behind which outcomes go on: of the last one, or a later one that the coordinator knew.
     pub last_sequence: u64,
+    /// The sequence of the last outcome that is held; 0 where none is.
+    pub last_outcome: u64,
     /// The coordinator's store that the agent last spoke with.
     pub store_id: Option<Uuid>,
     /// Jobs without an outcome, in the order of their acceptance.

@@ -88,9 +88,15 @@ impl Store {
             [],
             |row| Ok((parsed(row, 0)?, count(row, 1)?, optional_uuid(row, 2)?)),
         )?;
+        let last_outcome = self.connection.query_row(
+            "SELECT coalesce(max(sequence), 0) FROM jobs",
+            [],
+            |row| count(row, 0),
+        )?;
         Ok(JournalContents {
             agent_id,
             last_sequence,
+            last_outcome,
             store_id,
             open_jobs: self.open_jobs()?,
             unacknowledged: self.unacknowledged()?,

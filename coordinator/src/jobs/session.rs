@@ -83,14 +83,14 @@ impl Book {
         Ok(out)
     }
 
-    /// Whether the agent's journal has forgotten something (rules 4, 6 and 7): it is another one, it lacks outcomes, or it
-    /// does not know that a job which another process of the agent was bound for may have started.
+    /// Whether the agent's journal has forgotten something (rules 4, 6 and 7): it is another one, or it does not know that a
+    /// job which another process of the agent was bound for may have started. That it lacks outcomes the agent sees itself,
+    /// by the last sequence of `welcome`.
     fn is_journal_behind(&self, agent: AgentId, hello: &Hello) -> bool {
         let Some(record) = self.agents.get(&agent) else {
             return false;
         };
         let is_another = record.own_id.is_some_and(|own| own != hello.agent_id);
-        let lacks_outcomes = record.last_sequence > hello.last_sequence;
         let knows = |job: JobId| {
             let listed = hello.open_jobs.iter().find(|open| open.job_id == job);
             listed.is_some_and(|open| open.state != OpenJobState::Accepted)
@@ -106,7 +106,7 @@ impl Book {
                     .is_none_or(|bound| bound.boot != BootId(hello.boot_id))
                 && !knows(job.id)
         });
-        is_another || lacks_outcomes || forgot_a_write
+        is_another || forgot_a_write
     }
 
     /// The agent's session has ended.

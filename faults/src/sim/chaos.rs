@@ -332,7 +332,9 @@ impl World {
         }
         self.common.count("agent retired");
         self.common.note(|| format!("operator: retires {agent}"));
-        if self.common.dice.chance(700) {
+        // Of one whose outcomes a restored store awaits, the operator vouches for the cards: it cannot come back.
+        let is_vouched_for = self.coordinator.store.restored.awaited.contains(&agent);
+        if self.common.dice.chance(700) || is_vouched_for {
             self.take_out_of_service(agent);
         } else {
             self.retired = Some(agent);

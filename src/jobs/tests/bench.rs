@@ -9,9 +9,9 @@ use encoder_protocols::{
     card::{CardContents, CardDescription, CardImage, ClassicImage, ReadPlan, Technology, Uid},
     moment::Moment,
     wire::{
-        self, Abilities, AgentMessage, CardPlan, CardPresented, EncoderKey, ErrorCode, JobError,
-        JobFinished, JobId, JobKind, KeyScope, OpenJob, Plan, Progress, ServiceMessage, Touched,
-        Welcome,
+        self, Abilities, AgentMessage, CardPlan, CardPresented, EncoderKey, ErrorCode, Hello,
+        JobError, JobFinished, JobId, JobKind, KeyScope, OpenJob, Plan, Progress, ServiceMessage,
+        Touched, Welcome,
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -473,6 +473,11 @@ impl Bench {
     }
 
     pub(super) fn open_jobs(&mut self) -> Vec<OpenJob> {
+        self.hello().open_jobs
+    }
+
+    /// Connects once more; returns what the agent says first.
+    pub(super) fn hello(&mut self) -> Hello {
         self.connection += 1;
         let connection = self.connection;
         self.session(SessionEvent::Connected { connection });
@@ -484,7 +489,7 @@ impl Bench {
                 _ => None,
             });
         self.welcome();
-        hello.unwrap().open_jobs
+        hello.unwrap()
     }
 
     /// An encoder that works for a job, by the commands it was given.

@@ -79,3 +79,23 @@ fn an_old_image_spends_no_presentation_that_a_plan_of_the_same_session_could_fit
     }
     assert_eq!(bench.operating(DESK), None);
 }
+
+#[test]
+fn an_old_image_goes_on_behind_the_store_and_tells_truly_which_outcome_it_holds() {
+    let mut bench = Bench::new();
+    let old = bench.journal.clone();
+    let job = bench.encode(1, 1);
+    bench.write_card(job, 1, 1);
+    bench.acknowledge(1);
+
+    bench.restore(old);
+    let hello = bench.hello();
+    assert_eq!(hello.last_sequence, 0, "none, however far the store is");
+    assert_eq!(bench.journal.contents().last_sequence, 1);
+    assert_eq!(bench.journal.contents().last_outcome, 0);
+    let next = bench.encode(2, 2);
+    bench.cancel(next);
+    let [finished] = bench.finished().try_into().unwrap();
+    assert_eq!(finished.sequence, 2);
+    assert_eq!(bench.hello().last_sequence, 2);
+}
