@@ -118,6 +118,7 @@ def fuzz(desk, world, folder):
     report = folder / "report.xml"
     command = [
         pathlib.Path(sys.executable).with_name("schemathesis"),
+        "--config-file", HERE / "schemathesis.toml",
         "run",
         desk.seed["endpoint"] + "/openapi.json",
         "--header", f"Authorization: Bearer {desk.seed['api_key']}",

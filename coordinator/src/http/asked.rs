@@ -220,7 +220,11 @@ impl Fields {
                 Shape::Value(schema) if !is_nothing(schema) => listed.push(QueryField {
                     name,
                     is_required,
-                    schema: Schema::clone(schema),
+                    schema: if is_required {
+                        Schema::clone(schema)
+                    } else {
+                        or_empty(Schema::clone(schema))
+                    },
                 }),
                 // Lists of objects cannot be told in a query; what must be null need not be told.
                 Shape::Value(_) | Shape::Objects { .. } => {}
@@ -395,6 +399,17 @@ fn or_null(schema: Schema) -> Schema {
         return any.into();
     }
     AnyOf::builder().item(schema).item(null).build().into()
+}
+
+/// The same as a query gives it, where null is an empty text.
+fn or_empty(schema: Schema) -> Schema {
+    if matches!(schema, Schema::Array(_)) {
+        return schema;
+    }
+    let empty = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .max_length(Some(0));
+    AnyOf::builder().item(schema).item(empty).build().into()
 }
 
 fn type_or_null(schema_type: SchemaType) -> SchemaType {

@@ -34,6 +34,12 @@ const ABOUT: &str = "Card encoders over HTTP, as the Seam card guides describe t
     is a list, `a=` is null or an empty list, and `b.c=1` is field `c` of object `b`. Null counts as absent unless a \
     field's own words say otherwise, and unknown parameters are ignored. Times are RFC 3339 in UTC.";
 
+/// What the server answers before it reads a request, with nothing in it.
+const TOO_LONG: [(u16, &str); 2] = [
+    (414, "The query is too long: POST the same as a body"),
+    (431, "The head is too long: POST the same as a body"),
+];
+
 const API_KEY: &str = "api_key";
 const TOKEN: &str = "personal_access_token";
 const WORKSPACE: &str = "seam_workspace";
@@ -69,6 +75,11 @@ pub(super) fn of(paths: &[Path], state: &AppState) -> Value {
         shared
             .responses
             .insert(name.clone(), RefOr::T(error_answer(*status, &name)));
+    }
+    for (status, words) in TOO_LONG {
+        let response = ResponseBuilder::new().description(words).build();
+        let name = format!("error_{status}");
+        shared.responses.insert(name, RefOr::T(response));
     }
     add_security(&mut shared);
     let document = OpenApiBuilder::new()
@@ -163,6 +174,10 @@ fn operation(path: &Path, asked: &Asked, name: &str, method: &Method) -> Operati
     }
     let in_query = [Method::GET, Method::DELETE].contains(method);
     if in_query {
+        for (status, _) in TOO_LONG {
+            let answer = Ref::from_response_name(format!("error_{status}"));
+            operation = operation.response(status.to_string(), answer);
+        }
         operation.parameters(Some(query(asked))).build()
     } else {
         operation.request_body(Some(body(name))).build()
