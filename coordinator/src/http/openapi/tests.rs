@@ -324,10 +324,8 @@ async fn what_a_query_may_say_is_read_from_a_query() {
             for parameter in parameters.into_iter().flatten() {
                 let name = parameter["name"].as_str().unwrap();
                 // What need not be there may be empty, too.
-                let schema = match &parameter["schema"]["anyOf"][0] {
-                    Value::Null => &parameter["schema"],
-                    filled => filled,
-                };
+                let filled = parameter["schema"].pointer("/anyOf/0");
+                let schema = filled.unwrap_or(&parameter["schema"]);
                 let wrong = match schema["format"]
                     .as_str()
                     .or(schema["items"]["format"].as_str())
