@@ -123,7 +123,7 @@ def fuzz(desk, world, folder):
         desk.seed["endpoint"] + "/openapi.json",
         "--header", f"Authorization: Bearer {desk.seed['api_key']}",
         "--seed", os.environ.get("SCHEMA_SEED", "1"),
-        "--max-examples", os.environ.get("SCHEMA_EXAMPLES", "30"),
+        "--max-examples", os.environ.get("SCHEMA_EXAMPLES", "10"),
         "--checks", ",".join(CHECKS),
         "--continue-on-failure",
         "--generation-database", "none",
