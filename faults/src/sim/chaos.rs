@@ -386,10 +386,12 @@ impl World {
         }
         for pc in &mut self.pcs {
             pc.disk.full = false;
+            pc.frozen_until = pc.frozen_until.min(now);
             if pc.process.is_none() && !pc.gone {
                 pc.starts_at = Some(now);
             }
         }
+        self.coordinator.frozen_until = self.coordinator.frozen_until.min(now);
         if self.coordinator.desk.is_none() {
             self.coordinator.starts_at = Some(now);
         }

@@ -114,9 +114,9 @@ impl Weather {
         let network = often(&[1, 10, 40, 400, 2500]) * MILLISECOND;
         let poll = often(&[100, 200, 200, 400]) * MILLISECOND;
         let pace = often(&[1500, 3000, 6000]) * MILLISECOND;
-        let storm = often(&[20, 40, 60, 120]) * SECOND;
+        let storm = often(&[10, 20, 40, 80]) * SECOND;
         let mut some = |per_mille| dice.chance(per_mille);
-        let outages = some(20);
+        let outages = some(10);
         let storm = if outages {
             storm + LONGEST_OUTAGE
         } else {

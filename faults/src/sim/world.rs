@@ -180,8 +180,8 @@ impl World {
     pub(super) fn calm(&mut self) {
         self.heal();
         let end = self.common.now + LONGEST_CALM;
-        // What stands still goes on after 90 s; encoders are tried again every 10 s.
-        let settled = self.common.now + 120 * SECOND;
+        // A half-open connection is found after 45 s; encoders are tried again every 10 s.
+        let settled = self.common.now + 60 * SECOND;
         self.run_until(settled, |_| false);
         let mut rested = false;
         while !rested && self.common.now < end {
