@@ -1,6 +1,6 @@
 //! What every part of a run shares: the time, the dice, the table, the weather, and what was seen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use encoder_protocols::{card::virtual_card::CardKind, moment::Moment, wire::JobId};
 use jiff::{SignedDuration, Timestamp};
@@ -171,6 +171,8 @@ pub(super) struct Common {
     pub(super) trace: Option<Vec<String>>,
     /// Faults that are to happen soon.
     pub(super) aims: Vec<(Micros, Aim)>,
+    /// Jobs whose card people were asked to lift.
+    pub(super) lifts_asked: BTreeSet<JobId>,
     /// The storm is over: nothing fails any more.
     pub(super) calm: bool,
     fresh: u128,
@@ -204,6 +206,7 @@ impl Common {
             coverage: Coverage::new(),
             trace: traced.then(Vec::new),
             aims: Vec::new(),
+            lifts_asked: BTreeSet::new(),
             calm: false,
             fresh: 0,
             forked: false,

@@ -15,6 +15,9 @@ use super::{
 /// How long a desk may take for one key when nothing fails.
 const ONE_KEY: Micros = 40 * SECOND;
 
+/// How long a card stays away that an agent wants lifted: more than three looks.
+const AWAY: Micros = 2 * SECOND;
+
 impl World {
     /// What still waits.
     pub(super) fn unrest(&self) -> Vec<String> {
@@ -87,7 +90,17 @@ impl World {
         } else {
             let card = lock(&self.common.table).add(CardKind::ClassicMini);
             lock(&self.common.table).put(card, hardware);
-            self.run_until(end, ended);
+            let is_up_to_people =
+                |world: &Self| ended(world) || world.common.lifts_asked.contains(&job);
+            self.run_until(end, is_up_to_people);
+            if !ended(self) {
+                // An agent that has just come back without its journal wants to see the encoder empty first.
+                self.lift_all(hardware);
+                let away = self.common.now + AWAY;
+                self.run_until(away, |_| false);
+                lock(&self.common.table).put(card, hardware);
+                self.run_until(end, ended);
+            }
         }
         let row = self.coordinator.store.jobs.get(&job);
         let attempt = row.map(|row| row.attempt.clone());

@@ -14,7 +14,7 @@ use encoder_protocols::{
     card::Uid,
     wire::{
         AgentMessage, CardPlan, CardPresented, ErrorCode, Hello, JobId, JobKind, Plan, PlanPurpose,
-        ServiceMessage,
+        Progress, ServiceMessage,
     },
 };
 use jiff::Timestamp;
@@ -190,6 +190,9 @@ impl Round<'_> {
             AgentMessage::JobAccepted { job_id } => book.job_accepted(agent, session, *job_id),
             AgentMessage::JobRefused(refused) => book.job_refused(now, agent, refused),
             AgentMessage::JobProgress { job_id, progress } => {
+                if *progress == Progress::LiftCard {
+                    self.common.lifts_asked.insert(*job_id);
+                }
                 book.job_progress(agent, session, *job_id, progress)
             }
             AgentMessage::CardPresented(presented) => {
