@@ -10,7 +10,7 @@ mod desk;
 
 use std::{os::unix::net::UnixDatagram, path::Path, time::Duration};
 
-use desk::{AgentProcess, Desk, soon};
+use desk::{AgentProcess, Desk, coordinator::Coordinator, soon};
 use encoder_protocols::wire::{AgentMessage, Bye, ByeReason, EncoderState, ServiceMessage};
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -210,6 +210,35 @@ async fn a_second_pc_with_the_same_token_says_so_and_comes_back_late() {
     let (_, wait) = log.rsplit_once("connecting again in ").unwrap();
     let (seconds, _) = wait.split_once('.').unwrap();
     assert!(seconds.parse::<u32>().unwrap() >= 30, "{log}");
+}
+
+#[tokio::test]
+async fn it_reaches_a_coordinator_that_encrypts_and_trusts_no_other() {
+    let certificates =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("coordinator/src/encryption/testdata");
+    let certificate = certificates.join("desk.pem");
+    let coordinator = Coordinator::encrypting(&certificate, &certificates.join("desk.key"));
+    let desk = desk().await;
+    for (trusted, expected) in [
+        (&certificate, "connected; session "),
+        (
+            &certificates.join("renewed.pem"),
+            "no trusted encryption with wss://127.0.0.1:",
+        ),
+    ] {
+        let settings = format!(
+            "state_dir = \"state\"\n[discovery]\nenabled = false\n\
+             [coordinator]\nurl = \"{}\"\ntoken = \"{}\"\nextra_ca_file = \"{}\"\n",
+            coordinator.endpoint,
+            coordinator.demo.agent_token,
+            trusted.display()
+        );
+        std::fs::write(desk.settings_file(), settings).unwrap();
+        let mut agent = desk.run();
+        agent.logs(expected).await;
+        agent.terminate();
+        agent.end().await;
+    }
 }
 
 #[tokio::test]

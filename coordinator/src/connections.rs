@@ -26,9 +26,10 @@ use tokio::{
     task::JoinSet,
     time::{Instant, Sleep},
 };
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tower::ServiceExt as _;
 
-use crate::state::StopSignal;
+use crate::{encryption::Encryption, state::StopSignal};
 
 /// How long accepting pauses where the system has nothing left for one more connection.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
@@ -41,7 +42,8 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 pub(crate) struct Limits {
     /// How many HTTP connections there may be; the next ones wait. Agents' websockets are not among them.
     pub(crate) connections: usize,
-    /// How long the head of a request may take, and how long a connection may be idle before it.
+    /// How long the head of a request may take, how long a connection may be idle before it, and how long the handshake of
+    /// one that is encrypted may take.
     pub(crate) head: Duration,
     /// How long a client may take nothing of an answer.
     pub(crate) stall: Duration,
@@ -58,7 +60,13 @@ impl Default for Limits {
 }
 
 /// Answers connections until the service is to stop, then lets the requests under way end.
-pub(crate) async fn serve(listener: TcpListener, app: Router, limits: Limits, stop: &StopSignal) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    app: Router,
+    limits: Limits,
+    encryption: Option<Arc<Encryption>>,
+    stop: &StopSignal,
+) {
     let room = Arc::new(Semaphore::new(limits.connections));
     let mut connections = JoinSet::new();
     loop {
@@ -72,8 +80,16 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, limits: Limits, st
             continue;
         };
         let (app, stop) = (app.clone(), stop.clone());
+        let acceptor = encryption.as_ref().map(|encryption| encryption.acceptor());
         connections.spawn(async move {
-            answer(stream, app, limits, &stop).await;
+            match acceptor {
+                None => answer(stream, app, limits, &stop).await,
+                Some(acceptor) => {
+                    if let Some(stream) = encrypt(stream, &acceptor, limits, &stop).await {
+                        answer(stream, app, limits, &stop).await;
+                    }
+                }
+            }
             drop(permit);
         });
     }
@@ -120,7 +136,27 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-async fn answer(stream: TcpStream, app: Router, limits: Limits, stop: &StopSignal) {
+/// The encrypted stream; none where the client does not encrypt, gives up, or is too slow.
+async fn encrypt(
+    stream: TcpStream,
+    acceptor: &TlsAcceptor,
+    limits: Limits,
+    stop: &StopSignal,
+) -> Option<TlsStream<TcpStream>> {
+    let encrypted = tokio::select! {
+        encrypted = tokio::time::timeout(limits.head, acceptor.accept(stream)) => encrypted,
+        () = stop.stopped() => return None,
+    };
+    let encrypted = encrypted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    encrypted
+        .inspect_err(|error| tracing::debug!(%error, "a connection was not encrypted"))
+        .ok()
+}
+
+async fn answer<S>(stream: S, app: Router, limits: Limits, stop: &StopSignal)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let app = app.map_request(|request: Request<Incoming>| request.map(Body::new));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

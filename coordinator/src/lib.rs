@@ -10,6 +10,7 @@ mod connections;
 pub mod database;
 pub mod demo;
 pub mod desk;
+pub mod encryption;
 pub mod grants;
 pub mod http;
 pub mod ids;

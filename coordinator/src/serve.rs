@@ -17,6 +17,7 @@ use crate::{
     database::Database,
     demo::{self, Demo, DemoError},
     desk::{Desk, DeskSettings},
+    encryption::{CertificateError, CertificateFiles, Encryption},
     http::{self, Hosts},
     outbound::{Client, Reach, SystemResolver, TlsSetupError, client_config},
     state::{App, AppState, StopSignal},
@@ -40,6 +41,8 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 pub struct ServeOptions {
     /// The address to listen on; port 0 takes any free one.
     pub listen: SocketAddr,
+    /// The certificate that connections are encrypted with; none for plain HTTP.
+    pub certificate: Option<CertificateFiles>,
     /// The database.
     pub database: Database,
     /// The master key file; none for the one beside the database.
@@ -80,6 +83,9 @@ pub enum ServeError {
         /// What the system said.
         source: io::Error,
     },
+    /// Connections cannot be encrypted.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// The demo's workspace could not be made.
     #[error(transparent)]
     Demo(#[from] DemoError),
@@ -96,6 +102,7 @@ pub enum ServeError {
 pub struct Service {
     listener: TcpListener,
     address: SocketAddr,
+    encryption: Option<Arc<Encryption>>,
     state: AppState,
     demo: Option<Demo>,
     courier: Courier,
@@ -109,6 +116,8 @@ impl Service {
     /// [`ServeError`] when the database cannot be opened, the demo not made, or the address not listened on.
     pub async fn start(options: &ServeOptions) -> Result<Self, ServeError> {
         let clock = Clock::start();
+        let certificate = options.certificate.clone().map(Encryption::load);
+        let encryption = certificate.transpose()?.map(Arc::new);
         let lock = wait_for_lock(&options.database).await?;
         let key_file = options
             .database
@@ -135,6 +144,7 @@ impl Service {
         Ok(Self {
             listener,
             address,
+            encryption,
             state,
             demo,
             courier,
@@ -149,7 +159,12 @@ impl Service {
             SocketAddr::V6(address) if address.ip().is_unspecified() => Ipv6Addr::LOCALHOST.into(),
             address @ (SocketAddr::V4(_) | SocketAddr::V6(_)) => address.ip(),
         };
-        format!("http://{}", SocketAddr::new(ip, self.address.port()))
+        let scheme = if self.encryption.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://{}", SocketAddr::new(ip, self.address.port()))
     }
 
     /// The demo's workspace, if it was asked for.
@@ -167,16 +182,22 @@ impl Service {
         let Self {
             listener,
             address,
+            encryption,
             state,
             courier,
             _lock,
             demo: _,
         } = self;
-        tracing::info!(%address, store = %state.store.store_id(), "listening");
+        let encrypted = encryption.is_some();
+        tracing::info!(%address, encrypted, store = %state.store.store_id(), "listening");
         let courier = tokio::spawn(courier.run(state.clock, state.stop.clone()));
+        if let Some(encryption) = encryption.clone() {
+            let stop = state.stop.clone();
+            tokio::spawn(async move { encryption.follow(&stop).await });
+        }
         let app = http::router(state.clone());
         tokio::select! {
-            () = connections::serve(listener, app, Limits::default(), &state.stop) => {}
+            () = connections::serve(listener, app, Limits::default(), encryption, &state.stop) => {}
             () = grace(&state.stop) => {
                 tracing::warn!("requests were still under way; they are cut off");
             }
@@ -250,6 +271,7 @@ mod tests {
         let database = folder.join("store.db");
         ServeOptions {
             listen: "127.0.0.1:0".parse().unwrap(),
+            certificate: None,
             database: format!("sqlite:{}", database.display()).parse().unwrap(),
             master_key: None,
             seed_demo: true,

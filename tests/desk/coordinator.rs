@@ -5,6 +5,7 @@ use std::{path::Path, sync::mpsc, thread::JoinHandle, time::Duration};
 use encoder_coordinator::{
     demo::Demo,
     desk::DeskSettings,
+    encryption::CertificateFiles,
     outbound::Reach,
     serve::{ServeOptions, Service},
     state::StopSignal,
@@ -30,9 +31,24 @@ pub(crate) struct Coordinator {
 
 impl Coordinator {
     pub(crate) fn start() -> Self {
+        Self::serving(|_| {})
+    }
+
+    /// One that encrypts, with this certificate and key.
+    pub(crate) fn encrypting(certificate: &Path, key: &Path) -> Self {
+        Self::serving(|options| {
+            options.certificate = Some(CertificateFiles {
+                certificate: certificate.to_owned(),
+                key: key.to_owned(),
+            });
+        })
+    }
+
+    fn serving(change: impl FnOnce(&mut ServeOptions)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (tell, started) = mpsc::channel();
-        let options = options(folder.path());
+        let mut options = options(folder.path());
+        change(&mut options);
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -163,6 +179,7 @@ fn options(folder: &Path) -> ServeOptions {
     let database = format!("sqlite:{}", folder.join("coordinator.sqlite").display());
     ServeOptions {
         listen: "127.0.0.1:0".parse().unwrap(),
+        certificate: None,
         database: database.parse().unwrap(),
         master_key: None,
         seed_demo: true,

@@ -9,6 +9,7 @@ use super::{CliError, output};
 use crate::{
     database::Database,
     desk::DeskSettings,
+    encryption::CertificateFiles,
     outbound::Reach,
     serve::{ServeOptions, Service},
     state::StopSignal,
@@ -19,6 +20,13 @@ pub(super) struct ServeArguments {
     /// The address to listen on; port 0 takes any free one
     #[arg(long, default_value = "127.0.0.1:8480")]
     listen: SocketAddr,
+    /// The certificate that connections are encrypted with, and those between it and its authority, as a PEM file; read
+    /// again when it changes
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+    /// The certificate's private key, as a PEM file
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
     /// The database, as sqlite:PATH; made if it is missing
     #[arg(long)]
     database: Database,
@@ -51,6 +59,10 @@ impl ServeArguments {
         start_logging();
         let service = Service::start(&ServeOptions {
             listen: self.listen,
+            certificate: self
+                .tls_certificate
+                .zip(self.tls_key)
+                .map(|(certificate, key)| CertificateFiles { certificate, key }),
             database: self.database,
             master_key: self.master_key,
             seed_demo: self.seed_demo,

@@ -16,7 +16,7 @@ async fn start(limits: Limits) -> (SocketAddr, StopSignal, tokio::task::JoinHand
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, stop) = (listener.local_addr().unwrap(), StopSignal::default());
     let told = stop.clone();
-    let running = tokio::spawn(async move { serve(listener, app, limits, &told).await });
+    let running = tokio::spawn(async move { serve(listener, app, limits, None, &told).await });
     (address, stop, running)
 }
 

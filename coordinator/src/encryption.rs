@@ -1,0 +1,189 @@
+//! The service's own encryption: a certificate and its key from PEM files, read again when they change.
+//!
+//! Whoever renews certificates replaces the files; the service takes the new ones within [`LOOK`], for the connections that
+//! come then. A pair that cannot be used, because only one of the files was replaced so far or for any other reason, changes
+//! nothing: the one before is used on, and the log says why.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, SystemTime},
+};
+
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_rustls::TlsAcceptor;
+
+use crate::state::StopSignal;
+
+/// How often the files are looked at.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// The one protocol that is spoken inside, as ALPN names it.
+const HTTP_1_1: &[u8] = b"http/1.1";
+
+/// Where certificate and key are.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CertificateFiles {
+    /// The certificate, and those between it and its authority, as PEM.
+    pub certificate: PathBuf,
+    /// Its private key, as PEM.
+    pub key: PathBuf,
+}
+
+/// Why a certificate cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// The certificate's file cannot be used.
+    #[error(
+        "certificate file {}: {problem}; expected a PEM file with the certificate and those between it and its authority",
+        file.display()
+    )]
+    Certificate {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The key's file cannot be used.
+    #[error("key file {}: {problem}; expected a PEM file with the certificate's private key", file.display())]
+    Key {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Each can be read, and yet nothing can be encrypted with them.
+    #[error("the certificate {} and the key {} cannot be used together: {problem}", certificate.display(), key.display())]
+    Pair {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// What is wrong with them.
+        problem: rustls::Error,
+    },
+}
+
+/// Encrypts connections with the newest certificate.
+#[derive(Debug)]
+pub(crate) struct Encryption {
+    files: CertificateFiles,
+    /// What the files looked like before they were read first.
+    first: Stamp,
+    current: RwLock<Arc<ServerConfig>>,
+}
+
+impl Encryption {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// [`CertificateError`] when they cannot be used.
+    pub(crate) fn load(files: CertificateFiles) -> Result<Self, CertificateError> {
+        let first = Stamp::of(&files);
+        let current = RwLock::new(read(&files)?);
+        Ok(Self {
+            files,
+            first,
+            current,
+        })
+    }
+
+    /// What encrypts a connection that comes now.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        TlsAcceptor::from(Arc::clone(&current))
+    }
+
+    /// Reads the files again whenever they have changed, until the service is to stop.
+    pub(crate) async fn follow(&self, stop: &StopSignal) {
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut seen = self.first;
+        loop {
+            tokio::select! {
+                () = stop.stopped() => return,
+                _ = looks.tick() => {}
+            }
+            let found = Stamp::of(&self.files);
+            if seen != found {
+                self.read_again();
+                seen = found;
+            }
+        }
+    }
+
+    /// Takes what the files hold now, if it can be used.
+    fn read_again(&self) {
+        match read(&self.files) {
+            Ok(renewed) => {
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = renewed;
+                tracing::info!(file = %self.files.certificate.display(), "the certificate was read again");
+            }
+            Err(error) => {
+                tracing::error!(%error, "the certificate was not read again; the one before is used on");
+            }
+        }
+    }
+}
+
+/// What a change of the files shows by: time and size of each, or none where it is away.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Stamp([Option<(SystemTime, u64)>; 2]);
+
+impl Stamp {
+    fn of(files: &CertificateFiles) -> Self {
+        Self([&files.certificate, &files.key].map(|file| stamp(file).ok()))
+    }
+}
+
+fn stamp(file: &Path) -> io::Result<(SystemTime, u64)> {
+    let metadata = file.metadata()?;
+    Ok((metadata.modified()?, metadata.len()))
+}
+
+fn read(files: &CertificateFiles) -> Result<Arc<ServerConfig>, CertificateError> {
+    let (chain, key) = (read_chain(&files.certificate)?, read_key(&files.key)?);
+    let unusable = |problem| CertificateError::Pair {
+        certificate: files.certificate.clone(),
+        key: files.key.clone(),
+        problem,
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(unusable)?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(unusable)?;
+    config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn read_chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    let failed = |problem: String| CertificateError::Certificate {
+        file: file.to_owned(),
+        problem,
+    };
+    let chain = CertificateDer::pem_file_iter(file)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| failed(error.to_string()))?;
+    if chain.is_empty() {
+        return Err(failed("it holds no certificate".to_owned()));
+    }
+    Ok(chain)
+}
+
+fn read_key(file: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
+    PrivateKeyDer::from_pem_file(file).map_err(|error| CertificateError::Key {
+        file: file.to_owned(),
+        problem: error.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests;
