@@ -17,6 +17,11 @@ pub enum Place {
         /// The key, as the file would name it.
         key: String,
     },
+    /// An environment variable that other programs read too.
+    Variable {
+        /// Its name.
+        name: String,
+    },
     /// A `--set KEY=VALUE` on the command line.
     CommandLine {
         /// The key, as the file would name it.
@@ -39,6 +44,7 @@ impl std::fmt::Display for Place {
                     super::ENVIRONMENT_PREFIX
                 )
             }
+            Self::Variable { name } => write!(f, "environment variable {name}"),
             Self::CommandLine { key } => write!(f, "--set {key}"),
         }
     }

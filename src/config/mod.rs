@@ -8,6 +8,8 @@
 //! - environment variables `ENCODER_AGENT__TABLE__KEY`, for example `ENCODER_AGENT__COORDINATOR__URL`;
 //! - `--set table.key=value` on the command line; a token is refused there, since every user of the PC could read it.
 //!
+//! Without `coordinator.proxy`, the variables of the environment that programs share (`HTTPS_PROXY`, `NO_PROXY`) count.
+//!
 //! Encoders are listed in the file only. A relative `state_dir`, `token_file` or `extra_ca_file` begins at the
 //! directory of the file.
 
@@ -15,6 +17,7 @@ mod discovery;
 mod encoder;
 mod error;
 mod layers;
+mod proxy;
 mod secret;
 mod table;
 mod url;
@@ -23,6 +26,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::{ConfigError, Place};
 pub use layers::Layers;
+pub use proxy::{ProxyProblem, ProxySettings};
 pub use secret::{Secret, TokenProblem, parse_token};
 pub use url::{CoordinatorUrl, UrlProblem};
 
@@ -44,7 +48,14 @@ pub const DEFAULT_FILE: &str = if cfg!(windows) {
 };
 
 const ROOT_KEYS: &[&str] = &["state_dir", "coordinator", "discovery", "encoder", "log"];
-const COORDINATOR_KEYS: &[&str] = &["url", "token", "token_file", "insecure", "extra_ca_file"];
+const COORDINATOR_KEYS: &[&str] = &[
+    "url",
+    "token",
+    "token_file",
+    "insecure",
+    "extra_ca_file",
+    "proxy",
+];
 const LOG_KEYS: &[&str] = &["level", "format"];
 
 /// The agent's settings.
@@ -73,6 +84,8 @@ pub struct CoordinatorSettings {
     pub token: TokenSetting,
     /// `extra_ca_file`: a PEM file with certificates to trust besides those of the system.
     pub extra_ca_file: Option<PathBuf>,
+    /// `proxy`, else that of the environment: the HTTP proxy that opens the way.
+    pub proxy: Option<ProxySettings>,
 }
 
 /// Where the token comes from.
@@ -159,7 +172,7 @@ impl Settings {
             state_dir: directory_path(&root, "state_dir", file, STATE_DIR_EXPECTED)?,
             coordinator: root
                 .table("coordinator", COORDINATOR_KEYS)?
-                .map(|table| coordinator(&table, file))
+                .map(|table| coordinator(&table, layers))
                 .transpose()?,
             discovery: discovery::read(&root, by_key)?,
             encoders: by_port,
@@ -221,7 +234,8 @@ const STATE_DIR_EXPECTED: &str = "the path of a directory such as \"/var/lib/enc
 const URL_EXPECTED: &str = "the coordinator's base url such as \"wss://keys.example.com\"";
 const TOKEN_EXPECTED: &str = "the agent's token as a text";
 
-fn coordinator(table: &Table<'_>, file: &Path) -> Result<CoordinatorSettings, ConfigError> {
+fn coordinator(table: &Table<'_>, layers: &Layers) -> Result<CoordinatorSettings, ConfigError> {
+    let file = layers.file.as_path();
     let text = table
         .text("url", URL_EXPECTED)?
         .ok_or_else(|| table.missing("url", URL_EXPECTED))?;
@@ -243,8 +257,10 @@ fn coordinator(table: &Table<'_>, file: &Path) -> Result<CoordinatorSettings, Co
             "use wss:// or https://, or set coordinator.insecure = true if the network is trusted",
         ));
     }
+    let proxy = proxy::read(table, &url, &layers.environment)?;
     Ok(CoordinatorSettings {
         url,
+        proxy,
         token: token(table, file)?,
         extra_ca_file: directory_path(
             table,

@@ -53,6 +53,33 @@ fn token(settings: &Settings) -> String {
     }
 }
 
+fn proxy(settings: &str, layers: &Layers) -> Option<String> {
+    let settings = Settings::parse(settings, layers).unwrap();
+    let proxy = settings.coordinator.unwrap().proxy;
+    proxy.map(|proxy| proxy.to_string())
+}
+
+#[test]
+fn a_listed_proxy_wins_over_the_environment() {
+    let elsewhere = edited("ws://127.0.0.1:8480", "wss://keys.example");
+    let listed = |proxy| elsewhere.replace("token =", &format!("proxy = \"{proxy}\"\ntoken ="));
+    let environment = with_environment("HTTPS_PROXY", "http://shared:3128");
+    let shared = Some("shared:3128".to_owned());
+    assert_eq!(proxy(&elsewhere, &layers()), None);
+    assert_eq!(proxy(&elsewhere, &environment), shared);
+    let own = Some("own:8080".to_owned());
+    assert_eq!(proxy(&listed("http://own:8080"), &environment), own);
+    assert_eq!(proxy(&listed("none"), &environment), None);
+    // This very machine is not asked for through a proxy.
+    assert_eq!(proxy(LEAST, &environment), None);
+    let error = message(&listed("socks5://hush@own"));
+    assert!(
+        error.contains("`coordinator.proxy`: its scheme is not http"),
+        "{error}"
+    );
+    assert!(!error.contains("hush"), "{error}");
+}
+
 #[test]
 fn the_least_file_gets_every_default() {
     let settings = Settings::parse(LEAST, &layers()).unwrap();

@@ -61,7 +61,11 @@ impl CoordinatorUrl {
         Ok(Self {
             secure,
             host: bare_host(authority.host())?,
-            port: port(authority.as_str(), authority.host(), secure)?,
+            port: port(
+                authority.as_str(),
+                authority.host(),
+                if secure { 443 } else { 80 },
+            )?,
             base_path: uri.path().trim_end_matches('/').to_owned(),
         })
     }
@@ -81,6 +85,11 @@ impl CoordinatorUrl {
         self.port
     }
 
+    /// Both, as an authority of a URL writes them.
+    pub fn host_and_port(&self) -> String {
+        host_and_port(&self.host, self.port)
+    }
+
     /// Whether the host is this very machine, as far as the URL tells.
     pub fn is_loopback(&self) -> bool {
         match self.host.parse::<IpAddr>() {
@@ -98,16 +107,21 @@ impl CoordinatorUrl {
 impl std::fmt::Display for CoordinatorUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let scheme = if self.secure { "wss" } else { "ws" };
-        if self.host.contains(':') {
-            write!(f, "{scheme}://[{}]:{}", self.host, self.port)?;
-        } else {
-            write!(f, "{scheme}://{}:{}", self.host, self.port)?;
-        }
-        f.write_str(&self.base_path)
+        write!(f, "{scheme}://{}{}", self.host_and_port(), self.base_path)
     }
 }
 
-fn bare_host(host: &str) -> Result<String, UrlProblem> {
+/// Host and port as an authority of a URL writes them, an IPv6 address within brackets.
+pub(super) fn host_and_port(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+/// A host without the brackets of an IPv6 address.
+pub(super) fn bare_host(host: &str) -> Result<String, UrlProblem> {
     let bare = host
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
@@ -119,9 +133,9 @@ fn bare_host(host: &str) -> Result<String, UrlProblem> {
 }
 
 /// Reads the port from what follows the host, since `Uri` takes a port that is no number for none.
-fn port(authority: &str, host: &str, secure: bool) -> Result<u16, UrlProblem> {
+pub(super) fn port(authority: &str, host: &str, default: u16) -> Result<u16, UrlProblem> {
     match authority.strip_prefix(host) {
-        Some("") => Ok(if secure { 443 } else { 80 }),
+        Some("") => Ok(default),
         Some(rest) => rest
             .strip_prefix(':')
             .and_then(|digits| digits.parse().ok())

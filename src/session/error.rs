@@ -66,6 +66,18 @@ pub enum ConnectError {
         /// What the system said.
         problem: String,
     },
+    /// The proxy opens no way.
+    #[error("the proxy {proxy} opens no way to {url}: {problem}{}", credentials(*status))]
+    Proxy {
+        /// Which proxy, without its password.
+        proxy: String,
+        /// Where to.
+        url: String,
+        /// What it or the system said.
+        problem: String,
+        /// The HTTP status that it answered, if it did.
+        status: Option<u16>,
+    },
     /// No trusted encryption.
     #[error(
         "no trusted encryption with {url}: {problem}; a certificate of a private authority belongs into `extra_ca_file`"
@@ -92,6 +104,17 @@ pub enum ConnectError {
         /// The limit for TCP, TLS and upgrade together.
         limit: Duration,
     },
+}
+
+/// HTTP 407 alone asks for credentials (RFC 9110, section 15.5.8).
+fn credentials(status: Option<u16>) -> &'static str {
+    match status {
+        Some(407) => {
+            "; it wants a user name and password: coordinator.proxy = \"http://user:password@host:port\""
+        }
+        Some(_) => "; ask whoever runs it to let the coordinator's host and port through",
+        None => "; is `coordinator.proxy`, or HTTPS_PROXY in the environment, right?",
+    }
 }
 
 fn after(retry_after: Option<Duration>) -> String {

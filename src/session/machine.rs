@@ -204,6 +204,7 @@ impl Machine {
             ConnectError::Unavailable { .. }
             | ConnectError::Status { .. }
             | ConnectError::Unreachable { .. }
+            | ConnectError::Proxy { .. }
             | ConnectError::Tls { .. }
             | ConnectError::Handshake { .. }
             | ConnectError::Timeout { .. } => (self.backoff.after_failure(), NoticeLevel::Warn),

@@ -12,6 +12,7 @@ mod socket;
 mod task;
 mod tls;
 mod token;
+mod tunnel;
 
 pub use action::{Action, Farewell, Notice, NoticeLevel};
 pub use backoff::Jitter;

@@ -34,8 +34,9 @@ use super::{
     action::Farewell,
     error::{ConnectError, ConnectionEnd},
     retry_after, tls,
+    tunnel::{self, TunnelError},
 };
-use crate::config::{CoordinatorSettings, CoordinatorUrl, Secret};
+use crate::config::{CoordinatorSettings, CoordinatorUrl, ProxySettings, Secret};
 
 /// How long TCP, TLS and upgrade may take together.
 pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(20);
@@ -56,6 +57,7 @@ const MAX_UNWRITTEN_BYTES: usize = 4 * MAX_MESSAGE_BYTES;
 #[derive(Clone)]
 pub(super) struct Connector {
     url: CoordinatorUrl,
+    proxy: Option<ProxySettings>,
     tls: Option<(TlsConnector, ServerName<'static>)>,
 }
 
@@ -71,7 +73,8 @@ impl Connector {
         } else {
             None
         };
-        Ok(Self { url, tls })
+        let proxy = coordinator.proxy.clone();
+        Ok(Self { url, proxy, tls })
     }
 
     /// Where agents connect.
@@ -108,13 +111,10 @@ impl Connector {
     }
 
     async fn stream(&self) -> Result<Box<dyn Duplex>, ConnectError> {
-        let tcp = self
-            .tcp()
-            .await
-            .map_err(|error| ConnectError::Unreachable {
-                url: self.socket_url(),
-                problem: error.to_string(),
-            })?;
+        let tcp = match &self.proxy {
+            None => self.direct().await?,
+            Some(proxy) => self.tunnelled(proxy).await?,
+        };
         let Some((connector, name)) = &self.tls else {
             return Ok(Box::new(tcp));
         };
@@ -127,17 +127,33 @@ impl Connector {
         }
     }
 
-    async fn tcp(&self) -> io::Result<TcpStream> {
-        let mut problem = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-        for address in tokio::net::lookup_host((self.url.host(), self.url.port())).await? {
-            let connecting = tokio::time::timeout(ADDRESS_LIMIT, TcpStream::connect(address));
-            match connecting.await {
-                Ok(Ok(tcp)) => return tcp.set_nodelay(true).map(|()| tcp),
-                Ok(Err(error)) => problem = error,
-                Err(_) => problem = io::ErrorKind::TimedOut.into(),
+    async fn direct(&self) -> Result<TcpStream, ConnectError> {
+        let connected = tcp(self.url.host(), self.url.port()).await;
+        connected.map_err(|error| ConnectError::Unreachable {
+            url: self.socket_url(),
+            problem: error.to_string(),
+        })
+    }
+
+    async fn tunnelled(&self, proxy: &ProxySettings) -> Result<TcpStream, ConnectError> {
+        let failed = |problem: String, status| ConnectError::Proxy {
+            proxy: proxy.to_string(),
+            url: self.socket_url(),
+            problem,
+            status,
+        };
+        let connected = tcp(&proxy.host, proxy.port).await;
+        let mut tcp = connected.map_err(|error| failed(error.to_string(), None))?;
+        let (target, credentials) = (self.url.host_and_port(), proxy.credentials.as_ref());
+        match tunnel::open(&mut tcp, &target, credentials).await {
+            Ok(()) => Ok(tcp),
+            Err(error @ TunnelError::Refused(status)) => {
+                Err(failed(error.to_string(), Some(status)))
+            }
+            Err(error @ (TunnelError::Broken(_) | TunnelError::NotHttp)) => {
+                Err(failed(error.to_string(), None))
             }
         }
-        Err(problem)
     }
 
     fn request(&self, token: &Secret) -> Result<Request, ConnectError> {
@@ -179,6 +195,19 @@ impl Connector {
             },
         }
     }
+}
+
+async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let mut problem = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for address in tokio::net::lookup_host((host, port)).await? {
+        let connecting = tokio::time::timeout(ADDRESS_LIMIT, TcpStream::connect(address));
+        match connecting.await {
+            Ok(Ok(tcp)) => return tcp.set_nodelay(true).map(|()| tcp),
+            Ok(Err(error)) => problem = error,
+            Err(_) => problem = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(problem)
 }
 
 fn status_error<T>(url: String, response: &Response<T>, utc: Timestamp) -> ConnectError {

@@ -183,6 +183,7 @@ mod tests {
             url: CoordinatorUrl::parse(url).unwrap(),
             token,
             extra_ca_file: None,
+            proxy: None,
         };
         TokenStore::new(&coordinator, directory)
     }

@@ -5,6 +5,8 @@
     reason = "the library's upgrade callback has this shape"
 )]
 
+mod proxies;
+
 use std::{net::SocketAddr, time::Duration};
 
 use encoder_protocols::wire::{
@@ -205,6 +207,7 @@ fn settings(address: SocketAddr) -> CoordinatorSettings {
         url: CoordinatorUrl::parse(&format!("http://{address}/base")).unwrap(),
         token: TokenSetting::Text(Secret::new("the-token".to_owned())),
         extra_ca_file: None,
+        proxy: None,
     }
 }
 
@@ -662,6 +665,7 @@ async fn connect_encrypted(host: &str, trusts: bool) -> (Result<Socket, ConnectE
         url: CoordinatorUrl::parse(&format!("https://{host}:{port}")).unwrap(),
         token: TokenSetting::Text(Secret::new("the-token".to_owned())),
         extra_ca_file: trusts.then(|| authority.into()),
+        proxy: None,
     };
     let connector = Connector::new(&settings).unwrap();
     let token = Secret::new("the-token".to_owned());
