@@ -47,7 +47,7 @@ pub(super) fn check(args: &Args, output: &Output) -> Exit {
 }
 
 /// What `run` cannot do without and the settings lack.
-fn missing(settings: &Settings) -> Vec<ConfigError> {
+pub(super) fn missing(settings: &Settings) -> Vec<ConfigError> {
     [
         settings.require_state_dir().err(),
         settings.require_coordinator().err(),
@@ -59,6 +59,16 @@ fn missing(settings: &Settings) -> Vec<ConfigError> {
 }
 
 fn findings(settings: &Settings) -> Vec<String> {
+    let mut findings = of_state_and_trust(settings);
+    let found = found_by_key(&settings.discovery, &mut findings);
+    let encoders: Vec<_> = settings.encoders.iter().cloned().chain(found).collect();
+    findings.extend(encoders.iter().filter_map(port_finding));
+    findings.extend(shared_ports(&encoders));
+    findings
+}
+
+/// What is wrong with state directory, journal, token and certificates.
+pub(super) fn of_state_and_trust(settings: &Settings) -> Vec<String> {
     let mut findings = Vec::new();
     if let Some(directory) = &settings.state_dir {
         findings.extend(state_dir_finding(directory).or_else(|| journal_finding(directory)));
@@ -66,10 +76,6 @@ fn findings(settings: &Settings) -> Vec<String> {
     if let Some(coordinator) = &settings.coordinator {
         findings.extend(coordinator_findings(coordinator));
     }
-    let found = found_by_key(&settings.discovery, &mut findings);
-    let encoders: Vec<_> = settings.encoders.iter().cloned().chain(found).collect();
-    findings.extend(encoders.iter().filter_map(port_finding));
-    findings.extend(shared_ports(&encoders));
     findings
 }
 

@@ -4,6 +4,7 @@
 
 mod check;
 mod devices;
+mod doctor;
 #[cfg(unix)]
 mod emulate;
 mod found;
@@ -32,6 +33,7 @@ struct Cli {
 enum Command {
     Check(check::Args),
     Devices(devices::Args),
+    Doctor(doctor::Args),
     #[cfg(unix)]
     Emulate(emulate::Args),
     Run(run::Args),
@@ -65,6 +67,7 @@ pub fn main() -> ExitCode {
     let exit = match Cli::parse().command {
         Command::Check(args) => check::check(&args, &output),
         Command::Devices(args) => devices::devices(&args, &output),
+        Command::Doctor(args) => doctor::doctor(&args, &output),
         #[cfg(unix)]
         Command::Emulate(args) => emulate::emulate(&args, &output),
         Command::Run(args) => run::run(&args, &output),

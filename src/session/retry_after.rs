@@ -17,7 +17,7 @@ pub(super) fn parse(retry_after: &str, date: Option<&str>, utc: Timestamp) -> Op
 }
 
 /// An HTTP date in its one current form (RFC 9110, section 5.6.7), which is RFC 2822's with the zone `GMT`.
-fn timestamp(text: &str) -> Option<Timestamp> {
+pub(super) fn timestamp(text: &str) -> Option<Timestamp> {
     DateTimeParser::new().parse_timestamp(text.trim()).ok()
 }
 

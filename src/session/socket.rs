@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     io,
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -33,8 +34,7 @@ use tokio_tungstenite::{
 use super::{
     action::Farewell,
     error::{ConnectError, ConnectionEnd},
-    retry_after, tls,
-    tunnel::{self, TunnelError},
+    retry_after, tls, tunnel,
 };
 use crate::config::{CoordinatorSettings, CoordinatorUrl, ProxySettings, Secret};
 
@@ -99,22 +99,93 @@ impl Connector {
     }
 
     async fn attempt(&self, token: &Secret, utc: Timestamp) -> Result<Socket, ConnectError> {
-        let request = self.request(token)?;
-        let stream = self.stream().await?;
-        let (stream, _) = client_async_with_config(request, stream, Some(socket_config()))
-            .await
-            .map_err(|error| self.refused(error, utc))?;
-        Ok(Socket {
-            stream,
-            unflushed: false,
-        })
+        let mut tcp = self.open().await?;
+        self.pass_proxy(&mut tcp).await?;
+        let stream = self.encrypt(tcp).await?;
+        let (socket, _) = self.upgrade(stream, token, utc).await?;
+        Ok(socket)
     }
 
-    async fn stream(&self) -> Result<Box<dyn Duplex>, ConnectError> {
-        let tcp = match &self.proxy {
-            None => self.direct().await?,
-            Some(proxy) => self.tunnelled(proxy).await?,
+    /// The proxy on the way, if there is one.
+    pub(super) fn proxy(&self) -> Option<&ProxySettings> {
+        self.proxy.as_ref()
+    }
+
+    /// Host and port of the first stop: the proxy's, else the coordinator's.
+    pub(super) fn first_stop(&self) -> (&str, u16) {
+        match &self.proxy {
+            Some(proxy) => (&proxy.host, proxy.port),
+            None => (self.url.host(), self.url.port()),
+        }
+    }
+
+    /// How the road is protected, for people.
+    pub(super) fn encryption(&self) -> &'static str {
+        if self.tls.is_some() {
+            "the certificate is trusted"
+        } else {
+            "none: the url is plain http"
+        }
+    }
+
+    /// The addresses of the first stop.
+    pub(super) async fn look_up(&self) -> Result<Vec<SocketAddr>, ConnectError> {
+        let found = tokio::net::lookup_host(self.first_stop()).await;
+        let found: Vec<_> = found.map_err(|error| self.unreached(&error))?.collect();
+        if found.is_empty() {
+            let none = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+            return Err(self.unreached(&none));
+        }
+        Ok(found)
+    }
+
+    /// A TCP connection to the first stop, at whichever of its addresses answers.
+    pub(super) async fn open(&self) -> Result<TcpStream, ConnectError> {
+        let mut problem = io::Error::from(io::ErrorKind::NotFound);
+        for address in self.look_up().await? {
+            let connecting = tokio::time::timeout(ADDRESS_LIMIT, TcpStream::connect(address));
+            let connected = connecting
+                .await
+                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            match connected.and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp)) {
+                Ok(tcp) => return Ok(tcp),
+                Err(error) => problem = error,
+            }
+        }
+        Err(self.unreached(&problem))
+    }
+
+    fn unreached(&self, error: &io::Error) -> ConnectError {
+        match &self.proxy {
+            None => ConnectError::Unreachable {
+                url: self.socket_url(),
+                problem: error.to_string(),
+            },
+            Some(proxy) => self.no_way(proxy, error.to_string(), None),
+        }
+    }
+
+    fn no_way(&self, proxy: &ProxySettings, problem: String, status: Option<u16>) -> ConnectError {
+        ConnectError::Proxy {
+            proxy: proxy.to_string(),
+            url: self.socket_url(),
+            problem,
+            status,
+        }
+    }
+
+    /// Has the proxy, if there is one, open a tunnel to the coordinator.
+    pub(super) async fn pass_proxy(&self, tcp: &mut TcpStream) -> Result<(), ConnectError> {
+        let Some(proxy) = &self.proxy else {
+            return Ok(());
         };
+        let (target, credentials) = (self.url.host_and_port(), proxy.credentials.as_ref());
+        let opened = tunnel::open(tcp, &target, credentials).await;
+        opened.map_err(|error| self.no_way(proxy, error.to_string(), error.status()))
+    }
+
+    /// Encrypts the connection where the URL asks for it.
+    pub(super) async fn encrypt(&self, tcp: TcpStream) -> Result<Box<dyn Duplex>, ConnectError> {
         let Some((connector, name)) = &self.tls else {
             return Ok(Box::new(tcp));
         };
@@ -127,33 +198,22 @@ impl Connector {
         }
     }
 
-    async fn direct(&self) -> Result<TcpStream, ConnectError> {
-        let connected = tcp(self.url.host(), self.url.port()).await;
-        connected.map_err(|error| ConnectError::Unreachable {
-            url: self.socket_url(),
-            problem: error.to_string(),
-        })
-    }
-
-    async fn tunnelled(&self, proxy: &ProxySettings) -> Result<TcpStream, ConnectError> {
-        let failed = |problem: String, status| ConnectError::Proxy {
-            proxy: proxy.to_string(),
-            url: self.socket_url(),
-            problem,
-            status,
+    /// Makes it a websocket; gives the head of the coordinator's answer besides.
+    pub(super) async fn upgrade(
+        &self,
+        stream: Box<dyn Duplex>,
+        token: &Secret,
+        utc: Timestamp,
+    ) -> Result<(Socket, HeaderMap), ConnectError> {
+        let request = self.request(token)?;
+        let (stream, response) = client_async_with_config(request, stream, Some(socket_config()))
+            .await
+            .map_err(|error| self.refused(error, utc))?;
+        let socket = Socket {
+            stream,
+            unflushed: false,
         };
-        let connected = tcp(&proxy.host, proxy.port).await;
-        let mut tcp = connected.map_err(|error| failed(error.to_string(), None))?;
-        let (target, credentials) = (self.url.host_and_port(), proxy.credentials.as_ref());
-        match tunnel::open(&mut tcp, &target, credentials).await {
-            Ok(()) => Ok(tcp),
-            Err(error @ TunnelError::Refused(status)) => {
-                Err(failed(error.to_string(), Some(status)))
-            }
-            Err(error @ (TunnelError::Broken(_) | TunnelError::NotHttp)) => {
-                Err(failed(error.to_string(), None))
-            }
-        }
+        Ok((socket, response.into_parts().0.headers))
     }
 
     fn request(&self, token: &Secret) -> Result<Request, ConnectError> {
@@ -197,19 +257,6 @@ impl Connector {
     }
 }
 
-async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
-    let mut problem = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    for address in tokio::net::lookup_host((host, port)).await? {
-        let connecting = tokio::time::timeout(ADDRESS_LIMIT, TcpStream::connect(address));
-        match connecting.await {
-            Ok(Ok(tcp)) => return tcp.set_nodelay(true).map(|()| tcp),
-            Ok(Err(error)) => problem = error,
-            Err(_) => problem = io::ErrorKind::TimedOut.into(),
-        }
-    }
-    Err(problem)
-}
-
 fn status_error<T>(url: String, response: &Response<T>, utc: Timestamp) -> ConnectError {
     let status = response.status().as_u16();
     match status {
@@ -250,7 +297,8 @@ fn socket_config() -> WebSocketConfig {
         .max_frame_size(Some(MAX_MESSAGE_BYTES))
 }
 
-trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+/// A stream of bytes both ways.
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 

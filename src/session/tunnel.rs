@@ -27,6 +27,16 @@ pub(super) enum TunnelError {
     NotHttp,
 }
 
+impl TunnelError {
+    /// The HTTP status that the proxy answered, if it did.
+    pub(super) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused(status) => Some(*status),
+            Self::Broken(_) | Self::NotHttp => None,
+        }
+    }
+}
+
 /// Asks a proxy for a tunnel to `target` (`host:port`); what the stream carries afterwards is the target's.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
-use self::report::{Report, State};
+pub(super) use self::report::{Report, State};
 use super::{
     Exit, Output, SettingsArgs,
     found::{allowed, opened_by},
@@ -81,7 +81,7 @@ pub(super) fn devices(args: &Args, output: &Output) -> Exit {
     }
 }
 
-async fn look(settings: &Settings, dry_run: bool, output: &Output) -> Vec<Report> {
+pub(super) async fn look(settings: &Settings, dry_run: bool, output: &Output) -> Vec<Report> {
     let lister = Lister::system(&settings.discovery);
     let candidates = if settings.discovery.enabled {
         lister.list().unwrap_or_else(|error| {

@@ -14,7 +14,7 @@ use crate::{
 
 /// How a device is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
-pub(super) enum State {
+pub(in crate::cli) enum State {
     /// It answers.
     #[serde(rename = "ready")]
     Ready,
@@ -58,28 +58,28 @@ impl State {
 
 /// What is told of one device.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
-    pub(super) name: Option<String>,
-    pub(super) key: Option<String>,
-    pub(super) driver: Option<String>,
-    pub(super) port: String,
-    pub(super) state: State,
+pub(in crate::cli) struct Report {
+    pub(in crate::cli) name: Option<String>,
+    pub(in crate::cli) key: Option<String>,
+    pub(in crate::cli) driver: Option<String>,
+    pub(in crate::cli) port: String,
+    pub(in crate::cli) state: State,
     /// Whether the configuration lists it.
-    pub(super) configured: bool,
-    pub(super) usb: Option<String>,
-    pub(super) usb_serial: Option<String>,
-    pub(super) maker: Option<String>,
-    pub(super) product: Option<String>,
-    pub(super) socket: Option<String>,
-    pub(super) why: Option<String>,
-    pub(super) model: Option<String>,
-    pub(super) serial: Option<String>,
-    pub(super) firmware: Option<String>,
-    pub(super) held_by: Option<String>,
+    pub(in crate::cli) configured: bool,
+    pub(in crate::cli) usb: Option<String>,
+    pub(in crate::cli) usb_serial: Option<String>,
+    pub(in crate::cli) maker: Option<String>,
+    pub(in crate::cli) product: Option<String>,
+    pub(in crate::cli) socket: Option<String>,
+    pub(in crate::cli) why: Option<String>,
+    pub(in crate::cli) model: Option<String>,
+    pub(in crate::cli) serial: Option<String>,
+    pub(in crate::cli) firmware: Option<String>,
+    pub(in crate::cli) held_by: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) would_send: Vec<String>,
-    pub(super) problem: Option<String>,
-    pub(super) fix: Option<String>,
+    pub(in crate::cli) would_send: Vec<String>,
+    pub(in crate::cli) problem: Option<String>,
+    pub(in crate::cli) fix: Option<String>,
 }
 
 impl Report {

@@ -1,0 +1,192 @@
+//! `doctor`: everything between this PC's encoders and the coordinator, each part by itself, with what mends it.
+//!
+//! It changes nothing and may run beside the service: the service keeps its ports and its session.
+
+mod finding;
+#[cfg(test)]
+mod tests;
+
+use std::{path::Path, time::Duration};
+
+use super::{Exit, Output, SettingsArgs, check, devices};
+use crate::{
+    clock::Clock,
+    config::{CoordinatorSettings, Settings},
+    session::{self, Hop},
+};
+use devices::{Report, State as DeviceState};
+use finding::{Finding, State, exit};
+
+/// How far the clocks of PC and coordinator may be apart before it is worth a word. Times on cards are in minutes.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
+
+/// Every hop, in the order of the road.
+const ROAD: [Hop; 5] = [
+    Hop::Lookup,
+    Hop::Connection,
+    Hop::Proxy,
+    Hop::Encryption,
+    Hop::Websocket,
+];
+
+/// Look at everything between encoders and coordinator, and say what is wrong and what mends it; ends with 0 where all is
+/// well, 1 where something should be looked at, 2 where something is broken
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// Print one line of JSON for each finding
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints what it finds as it finds it.
+pub(super) fn doctor(args: &Args, output: &Output) -> Exit {
+    let findings = match super::runtime() {
+        Ok(runtime) => runtime.block_on(examine(&args.settings, output)),
+        Err(error) => vec![Finding::new("system", State::Broken, error.to_string())],
+    };
+    for finding in &findings {
+        if args.json {
+            output.line(serde_json::to_string(finding).unwrap_or_default());
+        } else {
+            finding.lines().iter().for_each(|line| output.line(line));
+        }
+    }
+    exit(&findings)
+}
+
+async fn examine(args: &SettingsArgs, output: &Output) -> Vec<Finding> {
+    let settings = match args.load() {
+        Ok(settings) => settings,
+        Err(error) => return vec![broken("configuration", error)],
+    };
+    let lacking = check::missing(&settings);
+    if !lacking.is_empty() {
+        let lacking = lacking.into_iter();
+        return lacking
+            .map(|error| broken("configuration", error))
+            .collect();
+    }
+    let mut findings = of_this_pc(&settings);
+    if let (Some(coordinator), Some(state_dir)) = (&settings.coordinator, &settings.state_dir) {
+        findings.extend(of_the_road(coordinator, state_dir, Clock::start()).await);
+    }
+    let reports = devices::look(&settings, false, output).await;
+    findings.extend(of_encoders(&reports));
+    findings
+}
+
+fn broken(part: &str, what: impl ToString) -> Finding {
+    Finding::new(part, State::Broken, what.to_string())
+}
+
+/// Configuration, state directory, journal, token, certificates.
+fn of_this_pc(settings: &Settings) -> Vec<Finding> {
+    let problems = check::of_state_and_trust(settings);
+    if problems.is_empty() {
+        let file = settings.file.display();
+        let what = format!("{file}: settings, state directory, journal and token can be used");
+        return vec![Finding::new("this pc", State::Good, what)];
+    }
+    let problems = problems.into_iter();
+    problems.map(|problem| broken("this pc", problem)).collect()
+}
+
+/// Every hop to the coordinator, and its clock.
+async fn of_the_road(
+    coordinator: &CoordinatorSettings,
+    state_dir: &Path,
+    clock: Clock,
+) -> Vec<Finding> {
+    let road = match session::walk(coordinator, state_dir, || clock.utc()).await {
+        Ok(road) => road,
+        Err(error) => return vec![broken(Hop::Encryption.name(), error)],
+    };
+    let mut findings: Vec<_> = road.hops.iter().map(of_hop).collect();
+    let is_walked = |hop: &Hop| road.hops.iter().any(|walked| walked.hop == *hop);
+    let is_there = |hop: &Hop| *hop != Hop::Proxy || coordinator.proxy.is_some();
+    let left = ROAD.iter().filter(|hop| is_there(hop) && !is_walked(hop));
+    findings.extend(left.map(|hop| Finding::new(hop.name(), State::Skipped, "not reached")));
+    findings.extend(of_clocks(road.ahead, road.behind));
+    findings
+}
+
+fn of_hop(walked: &session::Walked) -> Finding {
+    match &walked.seen {
+        Ok(seen) => Finding::new(walked.hop.name(), State::Good, seen),
+        Err(error) => broken(walked.hop.name(), error),
+    }
+}
+
+/// The coordinator's clock decides what is too late, so a wrong one here costs nothing but confusion in the logs.
+fn of_clocks(ahead: Option<Duration>, behind: Option<Duration>) -> Option<Finding> {
+    let (apart, word) = match (ahead, behind) {
+        (Some(ahead), _) => (ahead, "behind"),
+        (None, Some(behind)) => (behind, "ahead of"),
+        (None, None) => return None,
+    };
+    if apart <= CLOCK_TOLERANCE {
+        let what = "this pc's clock and the coordinator's agree";
+        return Some(Finding::new("clock", State::Good, what));
+    }
+    let what = format!(
+        "this pc's clock is {} s {word} the coordinator's",
+        apart.as_secs()
+    );
+    let fix = if cfg!(windows) {
+        "w32tm /resync"
+    } else {
+        "sudo timedatectl set-ntp true"
+    };
+    Some(Finding::new("clock", State::Warning, what).fixed_by(Some(fix)))
+}
+
+/// Every device that is an encoder or may be one.
+fn of_encoders(reports: &[Report]) -> Vec<Finding> {
+    let mut findings: Vec<_> = reports.iter().filter_map(of_encoder).collect();
+    let counts = |finding: &Finding| finding.state != State::Skipped;
+    if !findings.iter().any(counts) {
+        let what = "no encoder answers";
+        let fix = "plug one in; `encoder-agent devices` tells of every device why it is none";
+        findings.push(Finding::new("encoder", State::Warning, what).fixed_by(Some(fix)));
+    }
+    findings
+}
+
+fn of_encoder(report: &Report) -> Option<Finding> {
+    let name = report.name.as_ref().unwrap_or(&report.port);
+    let is_the_agents = report
+        .held_by
+        .as_ref()
+        .is_some_and(|holder| holder.starts_with("encoder-agent"));
+    let (state, what) = match report.state {
+        DeviceState::NoEncoder | DeviceState::NoAnswer | DeviceState::WouldBeOpened => return None,
+        DeviceState::Ready => {
+            let facts = [&report.model, &report.firmware].into_iter().flatten();
+            let facts: Vec<_> = facts.map(String::as_str).collect();
+            (State::Good, format!("{name} answers: {}", facts.join(", ")))
+        }
+        DeviceState::InUse if is_the_agents => {
+            let what = format!("{name}: the agent runs and has it");
+            return Some(Finding::new("encoder", State::Good, what));
+        }
+        DeviceState::LeftAlone => {
+            let why = report.why.as_deref().unwrap_or_default();
+            (
+                State::Skipped,
+                format!("{name} may be an encoder and is left alone: {why}"),
+            )
+        }
+        DeviceState::InUse | DeviceState::Fault | DeviceState::NotPermitted => {
+            let state = if report.problem.is_some() {
+                State::Broken
+            } else {
+                State::Warning
+            };
+            let problem = report.problem.as_deref().unwrap_or("it may not be opened");
+            (state, format!("{name}: {problem}"))
+        }
+    };
+    Some(Finding::new("encoder", state, what).fixed_by(report.fix.clone()))
+}
