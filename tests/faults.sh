@@ -29,4 +29,5 @@ faults kill_matrix -- "${full[@]}"
 echo "-- simulation"
 faults simulation -- --seeds "$seeds"
 echo "-- arbitrary input"
-cargo test --locked --quiet --package encoder-fuzz --test replay -- --nocapture | grep --line-buffered -e cases= -e FAILED -e panicked
+# The whole workspace, as `cargo test --workspace` builds it, so that nothing is built twice.
+cargo test --locked --quiet --workspace --test replay -- --nocapture | grep --line-buffered -e cases= -e FAILED -e panicked
