@@ -227,8 +227,10 @@ async fn it_reaches_a_coordinator_that_encrypts_and_trusts_no_other() {
         ),
     ] {
         let settings = format!(
-            "state_dir = \"state\"\n[discovery]\nenabled = false\n\
-             [coordinator]\nurl = \"{}\"\ntoken = \"{}\"\nextra_ca_file = \"{}\"\n",
+            "state_dir = \"state\"\n\
+             [coordinator]\nurl = \"{}\"\ntoken = \"{}\"\nextra_ca_file = \"{}\"\n\
+             [discovery]\nenabled = false\n\
+             [[encoder]]\nname = \"Front Desk\"\ndriver = \"pn532\"\nport = \"{NO_PORT}\"\n",
             coordinator.endpoint,
             coordinator.demo.agent_token,
             trusted.display()
