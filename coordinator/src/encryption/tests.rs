@@ -79,9 +79,10 @@ async fn files_that_change_are_read_again_by_themselves() {
     let (followed, told) = (Arc::clone(&encryption), stop.clone());
     let following = tokio::spawn(async move { followed.follow(&told).await });
     let renewed = files(folder.path(), RENEWED);
-    let later = SystemTime::now() + Duration::from_secs(60);
     let file = fs::File::options().append(true).open(&renewed.key).unwrap();
-    file.set_modified(later).unwrap();
+    let written = file.metadata().unwrap().modified().unwrap();
+    file.set_modified(written + Duration::from_secs(60))
+        .unwrap();
     tokio::time::sleep(LOOK).await;
     assert!(is_trusted(&encryption, RENEWED[0]).await);
     stop.stop();

@@ -1,5 +1,10 @@
 //! Faults on purpose, each with the finding that names it.
 
+#![allow(
+    clippy::result_large_err,
+    reason = "the library's upgrade callback has its shape"
+)]
+
 use std::{fs, net::SocketAddr, sync::Arc};
 
 use encoder_protocols::wire::SUBPROTOCOL;
