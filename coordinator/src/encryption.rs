@@ -1,6 +1,6 @@
 //! The service's own encryption: a certificate and its key from PEM files, read again when they change.
 //!
-//! Whoever renews certificates replaces the files; the service takes the new ones within [`LOOK`], for the connections that
+//! Whoever renews certificates replaces the files; the service takes the new ones within ten seconds, for the connections that
 //! come then. A pair that cannot be used, because only one of the files was replaced so far or for any other reason, changes
 //! nothing: the one before is used on, and the log says why.
 
