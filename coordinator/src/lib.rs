@@ -24,5 +24,6 @@ pub mod serve;
 pub mod simulation;
 pub mod state;
 pub mod store;
+mod systemd;
 pub mod tokens;
 pub mod webhooks;

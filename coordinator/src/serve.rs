@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
     clock::Clock,
@@ -70,6 +70,11 @@ pub enum ServeError {
         /// What the system said.
         source: io::Error,
     },
+    /// The socket that the process was started with cannot be used.
+    #[error(
+        "cannot listen on the socket that the process was started with: {0}; expected one TCP socket that listens (LISTEN_FDS)"
+    )]
+    Inherited(io::Error),
     /// Another service runs on the database.
     #[error(
         "another encoder-coordinator serves this database ({0} is locked): stop it first, two would put one credential on two cards"
@@ -115,6 +120,18 @@ impl Service {
     /// # Errors
     /// [`ServeError`] when the database cannot be opened, the demo not made, or the address not listened on.
     pub async fn start(options: &ServeOptions) -> Result<Self, ServeError> {
+        Self::start_on(options, None).await
+    }
+
+    /// The same; takes the connections of a socket that listens already, where there is one, in place of the options'
+    /// address.
+    ///
+    /// # Errors
+    /// As [`Service::start`].
+    pub async fn start_on(
+        options: &ServeOptions,
+        listening: Option<std::net::TcpListener>,
+    ) -> Result<Self, ServeError> {
         let clock = Clock::start();
         let certificate = options.certificate.clone().map(Encryption::load);
         let encryption = certificate.transpose()?.map(Arc::new);
@@ -131,7 +148,10 @@ impl Service {
         let tls = client_config(options.target_ca.as_deref())?;
         let client = Arc::new(Client::new(options.reach, Arc::new(SystemResolver), tls));
         let courier = Courier::new(store.clone(), Arc::clone(&client) as Arc<dyn Post>);
-        let (listener, address) = listen(options.listen).await?;
+        let (listener, address) = match listening {
+            Some(listening) => adopt(listening)?,
+            None => listen(options.listen).await?,
+        };
         let desk = Desk::start_with(store.clone(), clock, options.desk, client).await?;
         let state = Arc::new(App {
             store,
@@ -170,6 +190,11 @@ impl Service {
     /// The demo's workspace, if it was asked for.
     pub fn demo(&self) -> Option<&Demo> {
         self.demo.as_ref()
+    }
+
+    /// Changes whenever the desk's task comes round to what waits for it, at least twice a second.
+    pub(crate) fn rounds(&self) -> watch::Receiver<u64> {
+        self.state.desk.rounds()
     }
 
     /// Asks the service to stop; may be used from any task.
@@ -247,6 +272,17 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeE
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
+}
+
+fn adopt(listening: std::net::TcpListener) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let adopted = listening
+        .set_nonblocking(true)
+        .and_then(|()| TcpListener::from_std(listening))
+        .and_then(|listener| Ok((listener.local_addr()?, listener)));
+    match adopted {
+        Ok((address, listener)) => Ok((listener, address)),
+        Err(error) => Err(ServeError::Inherited(error)),
+    }
 }
 
 /// Lets the deliveries that are under way end.

@@ -11,13 +11,14 @@ use crate::{
     desk::DeskSettings,
     encryption::CertificateFiles,
     outbound::Reach,
-    serve::{ServeOptions, Service},
+    serve::{ServeError, ServeOptions, Service},
     state::StopSignal,
+    systemd,
 };
 
 #[derive(Args, Debug)]
 pub(super) struct ServeArguments {
-    /// The address to listen on; port 0 takes any free one
+    /// The address to listen on; port 0 takes any free one. A socket that systemd hands over takes its place
     #[arg(long, default_value = "127.0.0.1:8480")]
     listen: SocketAddr,
     /// The certificate that connections are encrypted with, and those between it and its authority, as a PEM file; read
@@ -57,7 +58,8 @@ pub(super) struct ServeArguments {
 impl ServeArguments {
     pub(super) async fn run(self) -> Result<(), CliError> {
         start_logging();
-        let service = Service::start(&ServeOptions {
+        let listening = systemd::listening_socket().map_err(ServeError::Inherited)?;
+        let options = ServeOptions {
             listen: self.listen,
             certificate: self
                 .tls_certificate
@@ -77,8 +79,8 @@ impl ServeArguments {
                 heartbeat: Duration::from_millis(self.heartbeat_ms),
                 restored: self.restored,
             },
-        })
-        .await?;
+        };
+        let service = Service::start_on(&options, listening).await?;
         let signals = Signals::take().map_err(|source| CliError::System {
             what: "cannot wait for signals",
             source,
@@ -87,6 +89,8 @@ impl ServeArguments {
         if let Some(demo) = service.demo() {
             output::line(demo.line(&service.endpoint()));
         }
+        systemd::ready();
+        tokio::spawn(systemd::feed_watchdog(service.rounds()));
         service.run().await;
         Ok(())
     }
@@ -151,5 +155,6 @@ impl Signals {
 async fn stop_on_signal(mut signals: Signals, stop: StopSignal) {
     signals.received().await;
     tracing::info!("stopping");
+    systemd::stopping();
     stop.stop();
 }

@@ -62,6 +62,7 @@ impl Default for DeskSettings {
 pub struct Desk {
     inputs: mpsc::Sender<Input>,
     commits: watch::Receiver<u64>,
+    rounds: watch::Receiver<u64>,
     stores: watch::Sender<bool>,
     problems: watch::Receiver<Problems>,
     heartbeat: Duration,
@@ -161,6 +162,7 @@ impl Desk {
         let book = load(&store, clock).await?;
         let (inputs, receiver) = mpsc::channel(INPUTS);
         let (commits, watched) = watch::channel(0);
+        let (rounds, counted) = watch::channel(0);
         let stores = watch::Sender::new(true);
         let (told, problems) = watch::channel(Problems::new());
         let heartbeat = settings.heartbeat;
@@ -174,6 +176,7 @@ impl Desk {
             book: Some(book),
             sessions: BTreeMap::new(),
             commits,
+            rounds,
             stores: stores.clone(),
             problems: told,
             clocks: (clock.utc(), clock.now()),
@@ -185,6 +188,7 @@ impl Desk {
         Ok(Self {
             inputs,
             commits: watched,
+            rounds: counted,
             stores,
             problems,
             heartbeat,
@@ -199,6 +203,11 @@ impl Desk {
     /// Changes with every commit, so that whoever waits for something need not poll.
     pub fn commits(&self) -> watch::Receiver<u64> {
         self.commits.clone()
+    }
+
+    /// Changes whenever the task comes round to what waits for it, at least twice a second.
+    pub(crate) fn rounds(&self) -> watch::Receiver<u64> {
+        self.rounds.clone()
     }
 
     /// Whether decisions can be stored, as far as the last attempt tells.

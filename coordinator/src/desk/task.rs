@@ -43,6 +43,8 @@ pub(super) struct Task {
     pub(super) book: Option<Book>,
     pub(super) sessions: BTreeMap<SessionId, (AgentId, mpsc::Sender<Outgoing>)>,
     pub(super) commits: watch::Sender<u64>,
+    /// Counts how often the task has come round.
+    pub(super) rounds: watch::Sender<u64>,
     /// Whether decisions can be stored.
     pub(super) stores: watch::Sender<bool>,
     /// What agents said to be wrong with themselves.
@@ -63,6 +65,8 @@ impl Task {
         check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(BATCH);
         loop {
+            self.rounds
+                .send_modify(|count| *count = count.wrapping_add(1));
             tokio::select! {
                 count = inputs.recv_many(&mut batch, BATCH) => if count == 0 { return },
                 () = tokio::time::sleep(self.time_to_next_end()) => {}

@@ -260,6 +260,42 @@ fn a_terminated_service_ends_in_order() {
     assert!(!folder.path().join("store.db-wal").exists());
 }
 
+#[cfg(unix)]
+#[test]
+fn a_socket_that_systemd_holds_takes_the_place_of_the_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let service = Service::start_on(folder.path(), listener);
+    assert_eq!(service.demo["endpoint"], endpoint);
+    let (status, _) = service.get("/workspaces/get", &service.demo["api_key"]);
+    assert_eq!(status, "HTTP/1.1 200 OK");
+}
+
+#[cfg(unix)]
+#[test]
+fn systemd_hears_that_the_service_is_up_lives_and_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    let heard = || {
+        let mut buffer = [0; 64];
+        let length = manager.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    };
+    let variables = [
+        ("NOTIFY_SOCKET", path.to_str().unwrap()),
+        ("WATCHDOG_USEC", "1200000"),
+    ];
+    let service = Service::start_with(folder.path(), &[], &variables);
+    assert_eq!(heard(), "READY=1\n");
+    assert_eq!(heard(), "WATCHDOG=1\n");
+    assert_eq!(heard(), "WATCHDOG=1\n");
+    assert!(service.terminate().success());
+    let last = std::iter::repeat_with(heard).find(|state| state != "WATCHDOG=1\n");
+    assert_eq!(last.unwrap(), "STOPPING=1\n");
+}
+
 #[test]
 fn cards_are_registered_where_they_are_assigned_and_nowhere_else() {
     let folder = tempfile::tempdir().unwrap();

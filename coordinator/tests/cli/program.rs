@@ -9,6 +9,9 @@ use std::{
 
 use serde_json::Value;
 
+/// The service with the demo.
+const SERVE: [&str; 4] = ["serve", "--database", "sqlite:store.db", "--seed-demo"];
+
 fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_encoder-coordinator"));
     command.args(arguments).current_dir(folder);
@@ -52,16 +55,29 @@ impl Service {
         further: &[&str],
         environment: &[(&str, &str)],
     ) -> Self {
-        let arguments = [
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--database",
-            "sqlite:store.db",
-            "--seed-demo",
-        ];
-        let mut child = command(folder, &[&arguments, further].concat())
-            .envs(environment.iter().copied())
+        let address = ["--listen", "127.0.0.1:0"];
+        let mut program = command(folder, &[&SERVE[..], &address, further].concat());
+        program.envs(environment.iter().copied());
+        Self::started(program)
+    }
+
+    /// Starts the service with a socket that listens already, as systemd hands it over, and an address that is not this
+    /// machine's.
+    #[cfg(unix)]
+    pub(super) fn start_on(folder: &Path, listener: std::net::TcpListener) -> Self {
+        let mut program = Command::new("sh");
+        program
+            .args(["-c", "LISTEN_FDS=1 LISTEN_PID=$$ exec \"$@\" 3<&0", "sh"])
+            .arg(env!("CARGO_BIN_EXE_encoder-coordinator"))
+            .args(SERVE)
+            .args(["--listen", "192.0.2.1:1"])
+            .current_dir(folder)
+            .stdin(std::os::fd::OwnedFd::from(listener));
+        Self::started(program)
+    }
+
+    fn started(mut program: Command) -> Self {
+        let mut child = program
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
