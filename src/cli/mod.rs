@@ -61,6 +61,11 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// The command line's form, which manual pages and completions are made of.
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
     let output = Output::standard();

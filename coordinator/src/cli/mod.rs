@@ -148,6 +148,11 @@ impl From<sqlx::Error> for CliError {
     }
 }
 
+/// The command line's form, which manual pages and completions are made of.
+pub fn command() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
+}
+
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
