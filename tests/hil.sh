@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The release agent in a virtual machine, as the unit and the rules in systemd/ install it, with real kernel drivers and emulated
-# encoders that are plugged in and out; the coordinator runs on this machine: tests/hil.sh [--case NAME] [--list]
+# encoders that are plugged in and out; the coordinator runs on this machine: tests/hil.sh [--case NAME] [--jobs N] [--list]
 # Needs cargo and a Debian machine as root; makes the virtual machine from Debian's packages and keeps it in a cache. Ends with
 # one line "passed N failed N".
 set -euo pipefail
@@ -17,6 +17,18 @@ if [ ${#packages[@]} -gt 0 ]; then
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
 fi
 
+for argument; do
+  if [ "$argument" = --list ]; then exec python3 tests/hil/run.py --list; fi
+done
+
+# Where the cache has no virtual machine it is made while the programs are built.
+python3 tests/hil/run.py --image &
+image=$!
+trap 'kill "$image" 2>/dev/null || true' EXIT
 cargo build --locked --quiet --release --package encoder-agent --package encoder-coordinator --bins
+echo "built the programs within $SECONDS s"
+wait "$image"
+trap - EXIT
+
 target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')
 exec python3 tests/hil/run.py "$target/release" "$@"

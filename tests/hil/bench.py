@@ -110,7 +110,7 @@ class DeskPc(contextlib.ExitStack):
         parts = []
         if self.machine is not None:
             commands = ["journalctl --no-pager --output=short-monotonic --unit=encoder-agent", "systemctl status --no-pager --lines=0 encoder-agent",
-                        "dmesg | tail -n 40", "ls -l /dev/ttyUSB* /dev/ttyACM* /dev/hidraw*; cat /proc/devices"]
+                        "journalctl --no-pager --output=short-monotonic --unit='play-*'", "dmesg | tail -n 40", "ls -l /dev/ttyUSB* /dev/ttyACM* /dev/hidraw*; cat /proc/devices"]
             for command in commands:
                 try:
                     parts.append(f"-- in the machine: {command}\n{self.machine.shell.ask(command, 20)[1]}")

@@ -46,11 +46,14 @@ def ids(encoders):
 def found_without_configuration(bench):
     """With `probe = true` and nothing else both are found side by side, and encode and scan; also after the agent was restarted."""
     with both_kinds(bench) as both:
+        both.pc.machine.watch_modem_lines()
         both.plug()
         contactless, swiped = before = both.found()
         expect(contactless["name"], "desk – PN532", "the PN532's name")
         assert swiped["name"].startswith("desk – MSR605"), f"the MSR605X's name: {swiped['name']}"
+        lines = both.pc.machine.modem_lines()
         both.work()
+        expect(both.pc.machine.modem_lines(), lines, "what the adapter was told to do with DTR and RTS when its encoder worked")
         both.pc.machine.run("systemctl restart encoder-agent")
         both.pc.until_logged("an encoder was found", times=4)
         expect(ids(both.found()), ids(before), "the encoders' ids after a restart")

@@ -13,8 +13,15 @@ CASES = []
 
 
 def case(run):
-    """Marks a case; they run in the order in which they stand."""
+    """Marks a case; they begin in the order in which they stand."""
+    run.is_alone = False
     CASES.append(run)
+    return run
+
+
+def alone(run):
+    """Marks a case that nothing may run beside, since it takes times."""
+    run.is_alone = True
     return run
 
 
@@ -68,15 +75,20 @@ def pn532_adapter(bench, settings=PROBE, **options):
 
 @case
 def nothing_is_asked_that_only_may_be_an_encoder(bench):
-    """Without `probe` not one byte goes to an FTDI adapter, plugged in or there at the start; with it, it is asked."""
+    """Without `probe` not one byte goes to an FTDI adapter, plugged in or there at the start, and its DTR and RTS stay still; with
+    it, it is asked."""
     with Foreigner() as foreign, bench.desk_pc(TALKATIVE) as pc:
+        pc.machine.watch_modem_lines()
         pc.adapter("ftdi", foreign.terminal, SERIAL).plug()
         pc.until_logged("a device is left alone", times=1)
         pc.reconfigure(TALKATIVE)
         pc.until_logged("a device is left alone", times=2)
         expect(foreign.heard, b"", "bytes sent to a device that only may be an encoder")
+        expect(pc.machine.modem_lines(), [], "what that device was told to do with DTR and RTS")
         pc.reconfigure(PROBE)
         until("the device to be asked", lambda: foreign.heard)
+        # The kernel raises both when the port is opened.
+        until("DTR and RTS to be raised", pc.machine.modem_lines)
 
 
 @case
@@ -174,6 +186,26 @@ def a_held_port(bench):
         expect(pc.desk.present(), [], "encoders while another program holds the port")
         pc.machine.run("systemctl stop holder")
         encodes_and_scans(pc, pc.desk.encoder(SERIAL), emulator)
+
+
+@case
+def one_prober_per_port(bench):
+    """An encoder and a silent device, listed by another name of their ports while `probe` is on: however often udev tells of them,
+    no port is opened twice at a time, for the second would find it in use, as it does in `a_held_port`."""
+    with Foreigner() as silent, pn532_adapter(bench) as (pc, emulator, adapter):
+        pc.machine.run("systemctl stop encoder-agent")
+        for number, each in enumerate((adapter, pc.adapter("silent", silent.terminal, "SILENT1"))):
+            each.plug()
+            pc.machine.wait_for(f"/dev/ttyUSB{number}")
+        names = pc.machine.run("ls -d /dev/serial/by-id/*").splitlines()
+        expect(len(names), 2, "other names of ports")
+        pc.reconfigure(PROBE + TALKATIVE + "".join(f'[[encoder]]\nname = "{name}"\ndriver = "pn532"\nport = "{name}"\n' for name in names))
+        until("the silent device to be asked", lambda: silent.heard)
+        for _ in range(10):
+            pc.machine.run("udevadm trigger --settle --action=add --subsystem-match=tty")
+        encoder = until("the encoder", lambda: next((found for found in pc.desk.present() if SERIAL in found["name"]), None))
+        encodes_and_scans(pc, encoder, emulator)
+        assert "in use" not in pc.journal(), f"a port was opened twice:\n{pc.journal()}"
 
 
 @case

@@ -96,6 +96,10 @@ class HidGadget(Gadget):
         # It appears when the device is described.
         until("the HID device to be ready", lambda: machine.succeeds(f"[ -e {folder}/ep1 ]"), pause=0.1)
 
+    def void_requests(self):
+        """How often the program that plays it was told that a request is void, and went on."""
+        return int(self.machine.run(f"journalctl --unit=play-{self.name} | grep --count 'is void' || true"))
+
 
 class Foreigner:
     """A terminal behind which no encoder stands, from `with` on: `answer(bytes)` says what comes back for what was written.

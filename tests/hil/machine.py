@@ -104,6 +104,14 @@ class Machine:
         gone = "" if there else " --removed"
         self.run(f"udevadm wait --timeout={PATIENCE}{gone} {shlex.quote(path)}")
 
+    def watch_modem_lines(self):
+        """Notes from now on what adapters are told to do with their modem lines."""
+        self.monitor.ask("trace-event-set-state", name="usb_serial_handle_control", enable=True)
+
+    def modem_lines(self):
+        """What all adapters were told to do with DTR and RTS, one after the other: the values of the chip's request for it."""
+        return re.findall(r"got control 0x4001, value (0x\w+)", (self.work / "qemu.log").read_text())
+
     def save(self):
         """Saves the machine's memory beside the image. The machine is worth nothing afterwards."""
         self.monitor.ask("migrate", uri=f"exec:cat > {self.image.memory}")

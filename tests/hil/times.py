@@ -1,12 +1,12 @@
-"""How long it takes from plugging in to an encoder that takes jobs, and from unplugging to the coordinator's knowing of it.
-Told, not judged: the machine is emulated in software."""
+"""How long it takes from plugging in to an encoder that takes jobs, and from unplugging to the coordinator's knowing of
+it. Told, not judged: the machine is emulated in software."""
 
 import datetime
 import statistics
 import time
 
 from bench import MSR605X
-from cases import SERIAL, case, pn532_adapter
+from cases import SERIAL, alone, case, pn532_adapter
 from stripes import STRIPES
 
 ROUNDS = 20
@@ -42,9 +42,11 @@ def report(bench, what, rounds):
 
 
 @case
+@alone
 def plug_and_unplug_times(bench):
     """Twenty plugs and unplugs of each kind, timed."""
     with pn532_adapter(bench) as (pc, _, adapter):
         report(bench, "PN532 behind FTDI", [take(pc, adapter, "/dev/ttyUSB0", SERIAL) for _ in range(ROUNDS)])
         reports = pc.hid_gadget(pc.emulator("msr605x").terminal, STRIPES)
         report(bench, "MSR605X over HID", [take(pc, reports, "/dev/hidraw0", MSR605X) for _ in range(ROUNDS)])
+        bench.say(f"       gadget: {reports.void_requests()} requests of {ROUNDS} pluggings were void")
