@@ -4,6 +4,7 @@
 //! The record on the card is [`encoder_protocols::card::key_record`]. Keys leave the store here and nowhere else, and
 //! never but inside the plan for one card.
 
+mod out_of_sync;
 mod scan;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
 
-use super::Decoded;
+use super::{Decoded, out_of_sync};
 use crate::{
     http::{credential_json, time_json},
     provider::ProviderMetadata,
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The warning that card and service tell different things.
-const OUT_OF_SYNC: &str = "acs_credential_on_encoder_out_of_sync";
+pub(super) const OUT_OF_SYNC: &str = "acs_credential_on_encoder_out_of_sync";
 /// The warning that no credential of ours belongs to what the card carries.
 const NOT_FOUND: &str = "acs_credential_on_seam_not_found";
 
@@ -142,7 +142,7 @@ async fn record_json(
             NOT_FOUND,
             "The credential on the card is not known to this service, or was deleted."
         )]),
-        Some(credential) => out_of_sync(card_number, record, credential),
+        Some(credential) => out_of_sync::warnings(conn, card_number, record, credential).await?,
     };
     let mut on_encoder = json!({
         "card_number": card_number,
@@ -222,38 +222,6 @@ fn on_encoder_by_number(card_number: Option<&str>) -> Value {
     })
 }
 
-/// One warning that names every property in which card and credential differ; none when they do not.
-fn out_of_sync(card_number: Option<&str>, record: &KeyRecord, credential: &CredentialRow) -> Value {
-    let issued = credential.issued.as_ref();
-    let number = issued.and_then(|issued| issued.card_number.as_deref());
-    let mut differing = Vec::new();
-    if card_number != number {
-        differing.push("card_number");
-    }
-    if seconds(record.starts_at) != seconds(credential.starts_at) {
-        differing.push("starts_at");
-    }
-    if seconds(record.ends_at) != seconds(credential.ends_at) {
-        differing.push("ends_at");
-    }
-    if issued.is_none() {
-        differing.push("is_issued");
-    }
-    if differing.is_empty() {
-        return json!([]);
-    }
-    let message = format!(
-        "The following properties are out of sync between acs_credential_on_encoder and acs_credential_on_seam: {}",
-        differing.join(", ")
-    );
-    json!([warning(OUT_OF_SYNC, &message)])
-}
-
-fn warning(code: &str, message: &str) -> Value {
+pub(super) fn warning(code: &str, message: &str) -> Value {
     json!({"warning_code": code, "warning_message": message})
-}
-
-/// A time at the record's resolution.
-fn seconds(time: Option<Timestamp>) -> Option<i64> {
-    time.map(Timestamp::as_second)
 }

@@ -170,3 +170,51 @@ async fn a_scan_of_a_foreign_card_tells_its_number_and_nothing_else() {
     assert!(words(&copy).contains("not authentic"), "{copy}");
     assert!(!words(&empty).contains("not authentic"), "{empty}");
 }
+
+#[tokio::test]
+async fn a_scan_names_the_entrances_that_only_the_card_or_only_the_credential_opens() {
+    let site = Site::start().await;
+    let (mut agent, encoder) = site.desk("desk").await;
+    let room = site.bench.entrance(site.bench.system, "Room 101").await;
+    let suite = site.bench.entrance(site.bench.system, "Suite 7").await;
+    let pool = site.bench.entrance(site.bench.system, "Pool").await;
+    let body = json!({"name": "Stay", "acs_entrance_ids": [room, pool]});
+    let space = site.bench.post("/spaces/create", body).await;
+    let space = space.ok("space")["space_id"].clone();
+    let body = json!({
+        "user_identity": {"full_name": "Jane Doe"},
+        "space_ids": [space],
+        "requested_access_methods": [{"mode": "card"}],
+    });
+    let grant = site.bench.post("/access_grants/create", body).await;
+    let method = &grant.ok("access_grant")["access_method_ids"][0];
+    let body = json!({"acs_encoder_id": encoder, "access_method_id": method});
+    let asked = site.bench.post("/access_methods/encode", body).await;
+    let job = agent.job().await;
+    let image = agent.present_for_image(&job, 1, A).await;
+    agent.finish_written(&job, A).await;
+    let ended = site.ended(asked.ok("action_attempt")).await;
+    assert_eq!(ended["status"], "success", "{ended}");
+    let same = site
+        .scanned(&mut agent, &encoder, card(A), as_read(&image))
+        .await;
+    assert_eq!(same["result"]["warnings"], json!([]));
+
+    for (what, doors) in [("add", [suite]), ("remove", [room])] {
+        let body = json!({"space_id": space, "acs_entrance_ids": doors});
+        let path = format!("/spaces/{what}_acs_entrances");
+        site.bench.post(&path, body).await.ok("ok");
+    }
+    let scan = site
+        .scanned(&mut agent, &encoder, card(A), as_read(&image))
+        .await;
+    assert_eq!(
+        scan["result"]["warnings"],
+        json!([{
+            "warning_code": "acs_credential_on_encoder_out_of_sync",
+            "warning_message": "The following properties are out of sync between acs_credential_on_encoder and \
+                                acs_credential_on_seam: acs_entrances (only the card opens Room 101; only the \
+                                credential opens Suite 7)",
+        }])
+    );
+}
