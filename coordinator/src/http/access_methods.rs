@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{
     Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, Routes, access_grants, act,
     encoders::{self, Wish},
-    read,
+    page_json, read,
     reader::given,
     remove, time_json, withdrawn,
 };
@@ -24,6 +24,9 @@ use crate::{
         credentials::IssueState,
     },
 };
+
+/// How many access methods a page has unless the request says otherwise.
+const DEFAULT_LIMIT: u32 = 500;
 
 /// What the API calls the card of an access method.
 const DISPLAY_NAME: &str = "Key Card";
@@ -188,6 +191,7 @@ async fn list(State(state): State<AppState>, caller: Caller, params: Params) -> 
     let space = reader.optional_id("space_id");
     reader.refuse("device_id", NO_DEVICES);
     reader.refuse("access_code_id", NO_DEVICES);
+    let page = reader.page(DEFAULT_LIMIT);
     reader.finish()?;
     let (entrance, space) = (entrance?, space?);
     let mut conn = state.store.read().await?;
@@ -207,9 +211,14 @@ async fn list(State(state): State<AppState>, caller: Caller, params: Params) -> 
         acs_entrance_id: entrance,
         space_id: space,
     };
-    let found = access_methods::list(&mut conn, caller.workspace_id, &filter).await?;
-    let shown: Vec<_> = found.iter().map(access_method_json).collect();
-    Ok(Reply::of("access_methods", shown))
+    let found = access_methods::page(&mut conn, caller.workspace_id, &filter, page?).await?;
+    Ok(page_json(
+        "access_methods",
+        &found,
+        &params,
+        |method| method.access_method_id,
+        access_method_json,
+    ))
 }
 
 async fn encode(State(state): State<AppState>, caller: Caller, params: Params) -> Answer {

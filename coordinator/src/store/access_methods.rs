@@ -7,7 +7,7 @@ use sqlx::{FromRow, QueryBuilder, Row as _, Sqlite, SqliteConnection, sqlite::Sq
 use uuid::Uuid;
 
 use super::{
-    StoreError, access_grants,
+    Page, PageRequest, StoreError, access_grants,
     access_grants::GrantRow,
     columns,
     credentials::{self, CredentialRow, IssueState, Issued},
@@ -100,6 +100,13 @@ pub struct AccessMethodFilter {
     pub acs_entrance_id: Option<Uuid>,
     /// Only access methods of grants that name this space.
     pub space_id: Option<Uuid>,
+}
+
+impl AccessMethodFilter {
+    /// Whether there is a condition that leads to few rows.
+    fn leads(&self) -> bool {
+        *self != Self::default()
+    }
 }
 
 const SELECT: &str = concat!(
@@ -280,13 +287,31 @@ pub async fn list(
     workspace_id: Uuid,
     filter: &AccessMethodFilter,
 ) -> Result<Vec<AccessMethodRow>, StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new(SELECT);
-    query.push("m.deleted_ms IS NULL");
-    let another_leads = *filter != AccessMethodFilter::default();
-    columns::push_workspace(&mut query, "m.workspace_id", workspace_id, another_leads);
-    push_filter(&mut query, filter);
+    let mut query = filtered(workspace_id, filter);
     query.push(" ORDER BY m.access_method_id");
     Ok(query.build_query_as().fetch_all(conn).await?)
+}
+
+/// One page of the access methods of a workspace that pass the filter.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn page(
+    conn: &mut SqliteConnection,
+    workspace_id: Uuid,
+    filter: &AccessMethodFilter,
+    page: PageRequest,
+) -> Result<Page<AccessMethodRow>, StoreError> {
+    let mut query = filtered(workspace_id, filter);
+    // Where the filter leads to few rows, SQLite is kept from walking through all that come after this one instead.
+    query
+        .push(if filter.leads() { " AND +" } else { " AND " })
+        .push("m.access_method_id > ")
+        .push_bind(page.after_text())
+        .push(" ORDER BY m.access_method_id LIMIT ")
+        .push_bind(page.fetch());
+    let rows = query.build_query_as().fetch_all(conn).await?;
+    Ok(Page::cut(rows, page.limit))
 }
 
 /// The requests and systems for which a grant ever had access methods, the deleted ones too.
@@ -350,6 +375,14 @@ async fn end(
         record(conn, method, EventType::AccessMethodRevoked, now, now).await?;
     }
     record(conn, method, EventType::AccessMethodDeleted, now, now).await
+}
+
+fn filtered(workspace_id: Uuid, filter: &AccessMethodFilter) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::<Sqlite>::new(SELECT);
+    query.push("m.deleted_ms IS NULL");
+    columns::push_workspace(&mut query, "m.workspace_id", workspace_id, filter.leads());
+    push_filter(&mut query, filter);
+    query
 }
 
 fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &AccessMethodFilter) {

@@ -265,6 +265,28 @@ async fn a_list_is_filtered_by_grant_entrance_and_space() {
         let found = list.ok("access_methods").as_array().unwrap();
         assert_eq!(found.len(), count, "{body}");
     }
+    let whole = bench.get("/access_methods/list").await;
+    let whole = whole.ok("access_methods").as_array().unwrap();
+    for (body, sizes) in [(json!({}), [2, 1]), (json!({"space_id": space}), [1, 1])] {
+        let (mut paged, mut cursor) = (Vec::new(), Value::Null);
+        for size in sizes {
+            let mut body = body.clone();
+            body["limit"] = json!(sizes[0]);
+            body["page_cursor"] = cursor;
+            let page = bench.post("/access_methods/list", body).await;
+            let found = page.ok("access_methods").as_array().unwrap();
+            assert_eq!(found.len(), size, "{found:?}");
+            paged.extend(found.iter().cloned());
+            cursor = page.ok("pagination")["next_page_cursor"].clone();
+        }
+        assert_eq!(cursor, Value::Null, "{body}");
+        let expected: Vec<_> = whole
+            .iter()
+            .filter(|it| paged.contains(it))
+            .cloned()
+            .collect();
+        assert_eq!(paged, expected, "each once, in the order of their creation");
+    }
     let refused = bench
         .post("/access_methods/list", json!({"device_id": both}))
         .await;

@@ -26,6 +26,13 @@ const FIELDS: &[Field] = &[
         why: "registered cards are listed page by page too, as there may be thousands",
     },
     Field {
+        of: &["access_methods", "ok"],
+        name: "pagination",
+        schema: || json!({"$ref": "#/components/schemas/pagination"}),
+        why: "access methods are listed page by page too: without a filter, and of a space or an entrance, there may be \
+              thousands",
+    },
+    Field {
         of: &["access_method_id", "is_encoding_required"],
         name: "card_number",
         schema: || json!({"type": ["string", "null"]}),
