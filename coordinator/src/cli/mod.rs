@@ -9,6 +9,7 @@ mod credential;
 mod encoder;
 mod entrance;
 mod key;
+mod key_server;
 mod orphans;
 mod output;
 mod resource;
@@ -116,6 +117,16 @@ enum CliError {
         "the system {0:?} was made without a key server: make one with `system create --key-server URL`"
     )]
     HasNoKeyServer(String),
+    /// The secret before the present one still counts.
+    #[error(
+        "two secrets sign the questions to the key server of {0:?} already: end the older one with `--end-old` first, or both with `--at-once`"
+    )]
+    TwoSecrets(String),
+    /// No secret before the present one counts.
+    #[error(
+        "one secret alone signs the questions to the key server of {0:?}: there is no old one to end"
+    )]
+    OneSecret(String),
     /// The kind's cards are not encoded.
     #[error(
         "cards of {0} systems are assigned, not encoded, so there is nothing for a key server to make"

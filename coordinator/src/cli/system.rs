@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{
     CliError,
+    key_server::{Move, Renew},
     output::{self, Row},
     resource::{self, StoreArguments},
 };
@@ -31,17 +32,9 @@ enum Action {
     List(StoreArguments),
     /// Say where an access system's key server is asked from now on; its secret stays
     KeyServer(Move),
-}
-
-#[derive(Args, Debug)]
-struct Move {
-    #[command(flatten)]
-    store: StoreArguments,
-    /// The access system; may be left out where there is only one
-    #[arg(long, value_name = "ID")]
-    system: Option<Uuid>,
-    /// The key server's new URL
-    url: String,
+    /// Make a new secret for the questions to an access system's key server, shown once. They are signed with the old one
+    /// too until `--end-old`, so that the key server can change over meanwhile
+    KeyServerSecret(Renew),
 }
 
 #[derive(Args, Debug)]
@@ -107,6 +100,7 @@ impl SystemArguments {
             Action::Create(create) => create.run().await,
             Action::List(arguments) => list(&arguments).await,
             Action::KeyServer(to) => to.run().await,
+            Action::KeyServerSecret(renew) => renew.run().await,
         }
     }
 }
@@ -147,29 +141,6 @@ impl Create {
             Some(_) if kind.assigns_cards() => Err(CliError::NothingToMake(kind.name())),
             Some(url) => Ok(Some(Target::parse(url, Reach::Private)?)),
         }
-    }
-}
-
-impl Move {
-    async fn run(self) -> Result<(), CliError> {
-        let target = Target::parse(&self.url, Reach::Private)?;
-        let (store, now) = self.store.open().await?;
-        let mut conn = store.write().await?;
-        let system = resource::system(&mut conn, self.system).await?;
-        let id = system.acs_system_id;
-        if !key_servers::set_url(&mut conn, id, target.as_str()).await? {
-            return Err(CliError::HasNoKeyServer(system.name));
-        }
-        let workspace = Some(system.workspace_id);
-        resource::note(&mut conn, "system.key_server", workspace, id, now).await?;
-        conn.commit().await?;
-        store.close().await;
-        let row = vec![
-            ("acs_system_id", json!(id)),
-            ("key_server", json!(target.as_str())),
-        ];
-        output::one(row, self.store.json);
-        Ok(())
     }
 }
 

@@ -79,7 +79,7 @@ impl AskKeyServer for Client {
             let target = Target::parse(&question.server.url, client.reach())?;
             let body = question.body();
             let id = format!("{}.{}", question.job, question.n);
-            let headers = signed_headers(&question.server.key, &id, now, body.as_bytes());
+            let headers = signed_headers(question.server.keys(), &id, now, body.as_bytes());
             let limits = Limits {
                 deadline: question.limit,
                 max_answer: MAX_ANSWER,

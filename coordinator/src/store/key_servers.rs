@@ -21,6 +21,15 @@ pub struct KeyServerRow {
     pub url: String,
     /// What questions are signed with.
     pub key: SigningKey,
+    /// What they are signed with besides, until the key server knows the new key.
+    pub earlier_key: Option<SigningKey>,
+}
+
+impl KeyServerRow {
+    /// Every key that questions are signed with, the newest first.
+    pub fn keys(&self) -> impl Iterator<Item = &SigningKey> {
+        std::iter::once(&self.key).chain(&self.earlier_key)
+    }
 }
 
 /// Gives a system a key server, with a new signing key.
@@ -38,6 +47,7 @@ pub async fn create(
         acs_system_id,
         url: url.to_owned(),
         key: SigningKey::random()?,
+        earlier_key: None,
     };
     let id = acs_system_id.to_string();
     sqlx::query(
@@ -69,6 +79,48 @@ pub async fn set_url(
     Ok(done.rows_affected() > 0)
 }
 
+/// Signs the questions to a system's key server with a new key; with the present one too, if it is kept.
+///
+/// # Errors
+/// [`StoreError`] when the statement, the random source or the sealing fails.
+pub async fn renew_key(
+    conn: &mut SqliteConnection,
+    master_key: &MasterKey,
+    server: KeyServerRow,
+    keep: bool,
+) -> Result<KeyServerRow, StoreError> {
+    let key = SigningKey::random()?;
+    let id = server.acs_system_id.to_string();
+    sqlx::query(
+        "UPDATE key_servers SET earlier_sealed = iif(?, sealed, NULL), sealed = ? WHERE acs_system_id = ?",
+    )
+    .bind(keep)
+    .bind(master_key.seal(TABLE, &id, key.as_bytes())?)
+    .bind(&id)
+    .execute(conn)
+    .await?;
+    Ok(KeyServerRow {
+        earlier_key: keep.then_some(server.key),
+        key,
+        ..server
+    })
+}
+
+/// Signs the questions to a system's key server with the newest key alone.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn end_earlier_key(
+    conn: &mut SqliteConnection,
+    acs_system_id: Uuid,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE key_servers SET earlier_sealed = NULL WHERE acs_system_id = ?")
+        .bind(acs_system_id.to_string())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// The key server of a system, if it has one.
 ///
 /// # Errors
@@ -84,11 +136,16 @@ pub async fn of_system(
         .await?;
     let Some(row) = row else { return Ok(None) };
     let place = columns::id(&row, "acs_system_id")?.to_string();
-    let opened = master_key.open(TABLE, &place, row.try_get("sealed")?)?;
+    let open = |sealed: &[u8]| {
+        let opened = master_key.open(TABLE, &place, sealed)?;
+        SigningKey::from_bytes(&opened).ok_or_else(|| SecretsError::DoesNotOpen(place.clone()))
+    };
+    let earlier: Option<&[u8]> = row.try_get("earlier_sealed")?;
     Ok(Some(KeyServerRow {
         acs_system_id,
         url: row.try_get("url")?,
-        key: SigningKey::from_bytes(&opened).ok_or(SecretsError::DoesNotOpen(place))?,
+        key: open(row.try_get("sealed")?)?,
+        earlier_key: earlier.map(open).transpose()?,
     }))
 }
 

@@ -50,7 +50,7 @@ impl Sealed {
     pub fn new(webhook: &WebhookRow, event: &EventRow, now: Timestamp) -> Self {
         let id = event.event_id.to_string();
         let body = event_json(event).to_string();
-        let headers = signed_headers(&webhook.key, &id, now, body.as_bytes());
+        let headers = signed_headers([&webhook.key], &id, now, body.as_bytes());
         Self {
             url: webhook.url.clone(),
             headers,
@@ -59,9 +59,19 @@ impl Sealed {
     }
 }
 
-/// The headers of a JSON message that is signed now. The id is of characters that a header may hold.
-pub fn signed_headers(key: &SigningKey, id: &str, now: Timestamp, body: &[u8]) -> HeaderMap {
-    let signature = key.sign(id, now, body);
+/// The headers of a JSON message that is signed now, with each of these keys: a receiver that knows one of them takes it.
+/// The id is of characters that a header may hold.
+pub fn signed_headers<'a>(
+    keys: impl IntoIterator<Item = &'a SigningKey>,
+    id: &str,
+    now: Timestamp,
+    body: &[u8],
+) -> HeaderMap {
+    let signatures: Vec<_> = keys
+        .into_iter()
+        .map(|key| key.sign(id, now, body))
+        .collect();
+    let signature = signatures.join(" ");
     let mut headers = HeaderMap::new();
     headers.insert(
         header::CONTENT_TYPE,
