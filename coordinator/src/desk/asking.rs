@@ -196,7 +196,7 @@ fn unfit(card: &CardDescription) -> Option<Refusal> {
 }
 
 /// What a plan is made of besides its image, and what the key server is told of the credential.
-async fn describe(
+pub(super) async fn describe(
     conn: &mut SqliteConnection,
     row: &CredentialRow,
     now: Timestamp,

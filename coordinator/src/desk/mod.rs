@@ -12,7 +12,11 @@ mod simulated;
 mod take;
 mod task;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use encoder_protocols::wire::{AgentMessage, Bye, Hello, JobId, ServiceMessage};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -32,6 +36,7 @@ use crate::{
 use asking::Answered;
 pub use operator::work_off;
 use round::Round;
+use simulated::SimulatedAnswer;
 use task::Task;
 
 /// How many inputs may wait before those who bring them wait.
@@ -118,6 +123,7 @@ pub enum Outgoing {
 #[derive(Debug)]
 enum Input {
     Answered(Box<Answered>),
+    AnsweredSimulated(Box<SimulatedAnswer>),
     Asked(Asked, oneshot::Sender<Result<JobId, DeskError>>),
     CredentialDeleted(CredentialId),
     Lost(AgentId, SessionId),
@@ -182,6 +188,7 @@ impl Desk {
             clocks: (clock.utc(), clock.now()),
             asker,
             asking: BTreeMap::new(),
+            asking_simulated: BTreeSet::new(),
             inputs: inputs.downgrade(),
         };
         tokio::spawn(task.run(receiver));

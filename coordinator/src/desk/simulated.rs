@@ -1,5 +1,9 @@
 //! The ends of jobs on simulated encoders.
 
+mod asking;
+
+pub(super) use asking::SimulatedAnswer;
+
 use encoder_protocols::{
     card::{CardDescription, Technology, Uid, key_record::KeyRecord},
     wire::{ErrorCode, JobError, JobFinished, JobKind, Outcome, Touched},
@@ -17,12 +21,12 @@ use super::{
 use crate::{
     access_system::{Decoded, Seen},
     ids,
-    jobs::{Book, Decision, JobRecord, PlanContent},
+    jobs::{Book, CredentialId, Decision, JobRecord, PlanContent},
     simulation::{Found, Simulation},
     store::{
         StoreError,
         credentials::{self, CredentialRow},
-        simulations, systems,
+        key_servers, simulations, systems,
     },
 };
 
@@ -30,20 +34,23 @@ use crate::{
 const MAKER: u8 = 0x04;
 
 impl Task {
-    /// Ends every simulated job whose time has come.
+    /// Ends every simulated job whose time has come, or asks its system's key server first.
     pub(super) async fn simulate_due(
-        &self,
+        &mut self,
         book: &mut Book,
         conn: &mut SqliteConnection,
         round: &mut Round,
     ) -> Result<(), StoreError> {
         let now = self.clock.utc();
         for id in book.simulated_due(now) {
+            if self.asking_simulated.contains(&id) {
+                continue;
+            }
             let Some(job) = book.job(id).cloned() else {
                 continue;
             };
             let decision = match job.kind {
-                JobKind::Encode => encode(book, conn, &job, now).await?,
+                JobKind::Encode => self.encode_simulated(book, conn, &job, now).await?,
                 JobKind::Scan => scan(book, conn, &job, now).await?,
             };
             let key = self.store.master_key();
@@ -51,47 +58,71 @@ impl Task {
         }
         Ok(())
     }
+
+    async fn encode_simulated(
+        &mut self,
+        book: &mut Book,
+        conn: &mut SqliteConnection,
+        job: &JobRecord,
+        now: Timestamp,
+    ) -> Result<Decision, StoreError> {
+        let Some(credential) = job.credential else {
+            return Ok(Decision::default());
+        };
+        let simulation = simulations::of_job(conn, job.id).await?;
+        if let Simulation::Failure { code, .. } = simulation
+            && code != ErrorCode::EncodingInterrupted
+        {
+            let finished = ended(job, Err(untouched(code)));
+            return Ok(book.simulated(now, None, &finished, None));
+        }
+        need_holds(book, conn, credential).await?;
+        let uid = held_uid(book, credential).unwrap_or_else(|| new_uid(now));
+        let card = CardDescription::new(Technology::MifareClassic1k, uid);
+        let Some(row) = credentials::by_id(conn, credential.0).await? else {
+            return Ok(Decision::default());
+        };
+        let key = self.store.master_key();
+        if let Some(server) = key_servers::of_system(conn, key, job.system.0).await? {
+            self.ask_about_simulated(conn, job, server, (card, &row), now)
+                .await?;
+            return Ok(Decision::default());
+        }
+        let content = content(conn, &row, now).await?;
+        Ok(write(book, job, (card, content), simulation, now))
+    }
 }
 
-async fn encode(
+/// The card that the credential may go onto alone, if there is one.
+fn held_uid(book: &Book, credential: CredentialId) -> Option<Uid> {
+    book.holds(credential).iter().find_map(|hold| hold.uid)
+}
+
+/// Writes a simulated card, whole or in part.
+fn write(
     book: &mut Book,
-    conn: &mut SqliteConnection,
     job: &JobRecord,
+    (card, content): (CardDescription, PlanContent),
+    simulation: Simulation,
     now: Timestamp,
-) -> Result<Decision, StoreError> {
-    let Some(credential) = job.credential else {
-        return Ok(Decision::default());
-    };
-    need_holds(book, conn, credential).await?;
-    let held = book.holds(credential).iter().find_map(|hold| hold.uid);
-    let card = CardDescription::new(Technology::MifareClassic1k, held.unwrap_or(new_uid(now)));
-    let row = credentials::by_id(conn, credential.0).await?;
-    let content = match row {
-        Some(row) => content(conn, &row, now).await?,
-        None => return Ok(Decision::default()),
-    };
-    let (finished, on) = match simulations::of_job(conn, job.id).await? {
-        Simulation::Failure { code, .. } if code == ErrorCode::EncodingInterrupted => {
+) -> Decision {
+    let finished = match simulation {
+        Simulation::Failure { code, .. } => {
             let message = "the card was lifted before the write was over";
             let error = error(code, message, Touched::Unknown);
-            let finished = JobFinished {
+            JobFinished {
                 card: Some(card),
                 ..ended(job, Err(error))
-            };
-            (finished, Some((card, content)))
+            }
         }
-        Simulation::Failure { code, .. } => (ended(job, Err(untouched(code))), None),
-        Simulation::Success | Simulation::Found(_) => {
-            let finished = JobFinished {
-                card: Some(card),
-                card_number: card.card_number(),
-                issued_at: Some(now),
-                ..ended(job, Ok(Touched::Written))
-            };
-            (finished, Some((card, content)))
-        }
+        Simulation::Success | Simulation::Found(_) => JobFinished {
+            card: Some(card),
+            card_number: card.card_number(),
+            issued_at: Some(now),
+            ..ended(job, Ok(Touched::Written))
+        },
     };
-    Ok(book.simulated(now, on, &finished, None))
+    book.simulated(now, Some((card, content)), &finished, None)
 }
 
 async fn scan(

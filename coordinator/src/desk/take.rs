@@ -38,6 +38,9 @@ impl Task {
     ) -> Result<(), StoreError> {
         match input {
             Input::Answered(answered) => self.answered(book, conn, *answered, round).await?,
+            Input::AnsweredSimulated(answer) => {
+                self.answered_simulated(book, conn, *answer, round).await?;
+            }
             Input::Operator(command) => {
                 let now = self.clock.utc();
                 obey(book, conn, &self.store, now, command, round).await?;

@@ -1,11 +1,9 @@
 //! Key servers of integrators, from the presented card to the plan.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    process::{Child, Command, Stdio},
-    sync::Arc,
-    time::Duration,
-};
+mod example;
+mod simulated;
+
+use std::{sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
 use encoder_protocols::{
@@ -22,7 +20,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::{
     encodes::error,
-    fake::{Fake, Site, card, text},
+    fake::{Fake, Site, card},
     restarts::reconnect,
 };
 use crate::{
@@ -30,7 +28,7 @@ use crate::{
     desk::DeskSettings,
     http::bench::Bench,
     key_server::{AskKeyServer, Question},
-    outbound::{Answer, Client, OutboundError, Reach, SystemResolver, client_config},
+    outbound::{Answer, OutboundError},
     store::{
         jobs, key_servers,
         systems::{self, SystemKind},
@@ -383,110 +381,4 @@ async fn cards_that_take_no_image_are_refused_without_a_question() {
         agent.fail(&job, error(code, Touched::Untouched)).await;
     }
     assert!(external.asked_nothing().await);
-}
-
-/// The example key server, as its users start it.
-struct Example {
-    process: Child,
-    port: u16,
-}
-
-impl Example {
-    fn start(secret: &str) -> Self {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/key_server.py");
-        let mut process = Command::new("python3")
-            .args([script, "0"])
-            .env("KEY_SERVER_SECRET", secret)
-            .env("SITE_KEY", "000102030405060708090a0b0c0d0e0f")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("python3 is needed to run the example");
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let port = line.trim().rsplit(' ').next().unwrap().parse().unwrap();
-        Self { process, port }
-    }
-}
-
-impl Drop for Example {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-#[tokio::test]
-async fn the_example_key_server_makes_cards() {
-    let client = Client::new(
-        Reach::Private,
-        Arc::new(SystemResolver),
-        client_config(None).unwrap(),
-    );
-    let site = site(Arc::new(client)).await;
-    let secret = give_key_server(&site).await;
-    let example = Example::start(&secret);
-    let url = format!("http://127.0.0.1:{}/", example.port);
-    let mut conn = site.bench.state.store.write().await.unwrap();
-    key_servers::set_url(&mut conn, site.bench.system, &url)
-        .await
-        .unwrap();
-    conn.commit().await.unwrap();
-    let (mut agent, encoder) = site.desk("desk").await;
-
-    let mut images = Vec::new();
-    for uid in [A, B] {
-        let (attempt, job) = job(&site, &mut agent, &encoder).await;
-        present(&mut agent, &job, 1, card(uid)).await;
-        images.push(written(&mut agent).await);
-        agent.finish_written(&job, uid).await;
-        assert_eq!(site.ended(&attempt).await["status"], "success");
-    }
-    let [
-        CardImage::MifareClassic(one),
-        CardImage::MifareClassic(other),
-    ] = &images[..]
-    else {
-        panic!("expected images of MIFARE Classic cards: {images:?}");
-    };
-    assert_eq!(one.sectors[0].blocks[0].data[..4], *b"LOCK");
-    assert_ne!(
-        one.sectors[0].trailer, other.sectors[0].trailer,
-        "each card has its own keys"
-    );
-
-    let ntag = CardDescription {
-        technology: Technology::Ntag213,
-        ..card(A)
-    };
-    let (_, refused) = job(&site, &mut agent, &encoder).await;
-    present(&mut agent, &refused, 1, ntag).await;
-    let Plan::Refuse { code, message } = plan(&mut agent).await.plan else {
-        panic!("expected a refusal");
-    };
-    assert_eq!(code, ErrorCode::IncompatibleCardFormat);
-    assert!(message.contains("our locks read"), "{message}");
-    agent.fail(&refused, error(code, Touched::Untouched)).await;
-
-    let other = crate::webhooks::SigningKey::random().unwrap();
-    let stranger = Example::start(&other.secret());
-    let url = format!("http://127.0.0.1:{}/", stranger.port);
-    let mut conn = site.bench.state.store.write().await.unwrap();
-    key_servers::set_url(&mut conn, site.bench.system, &url)
-        .await
-        .unwrap();
-    conn.commit().await.unwrap();
-    let (attempt, job) = job(&site, &mut agent, &encoder).await;
-    present(&mut agent, &job, 1, card("ccddeeff")).await;
-    let Plan::Refuse { code, message } = plan(&mut agent).await.plan else {
-        panic!("expected a refusal");
-    };
-    assert!(message.contains("401"), "{message}");
-    agent.fail(&job, error(code, Touched::Untouched)).await;
-    assert_eq!(
-        text(&site.ended(&attempt).await["error"]["touched"]),
-        "untouched"
-    );
 }

@@ -12,7 +12,7 @@ use crate::{
 
 impl Site {
     /// A simulated encoder of the bench's system.
-    async fn simulated(&self) -> String {
+    pub(super) async fn simulated(&self) -> String {
         let command = Command::CreateEncoder {
             system: SystemId(self.bench.system),
             name: "Front Desk".into(),
@@ -23,13 +23,13 @@ impl Site {
         }
     }
 
-    async fn simulate(&self, what: &str, body: Value) {
+    pub(super) async fn simulate(&self, what: &str, body: Value) {
         let path = format!("/acs/encoders/simulate/next_credential_{what}");
         self.bench.post(&path, body).await.ok("ok");
     }
 
     /// An encode, from the request to the end.
-    async fn encoded(&self, encoder: &str, credential: &str) -> Value {
+    pub(super) async fn encoded(&self, encoder: &str, credential: &str) -> Value {
         let attempt = self.encode(encoder, credential).await;
         self.ended(&attempt).await
     }
