@@ -4,6 +4,7 @@
 
 mod operator;
 mod program;
+mod resources;
 
 use std::{
     io::{Read as _, Write as _},
