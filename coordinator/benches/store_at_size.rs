@@ -1,8 +1,8 @@
 //! How long lists and lookups take over HTTP in a store of 100,000 credentials and a million events, and how long the next
 //! deliveries to webhooks take to find: `cargo bench --package encoder-coordinator --bench store_at_size`.
 //!
-//! The service is the program itself; one client asks it over one connection, 300 times each. The figures are from the
-//! request's first byte to the answer's last.
+//! The service is the program itself, or the one that `STORE_AT_SIZE_PROGRAM` names; one client asks it over one
+//! connection, 300 times each. The figures are from the request's first byte to the answer's last.
 
 #![allow(
     clippy::disallowed_methods,
@@ -88,6 +88,10 @@ fn requests(known: &fill::Known) -> Vec<(&'static str, String)> {
             format!("/acs/credentials/list?acs_system_id={system}&limit=20"),
         ),
         (
+            "credentials whose id contains this: the system is walked",
+            format!("/acs/credentials/list?acs_system_id={system}&search={credential}"),
+        ),
+        (
             "credentials of a user",
             format!("/acs/credentials/list?acs_user_id={user}"),
         ),
@@ -103,6 +107,10 @@ fn requests(known: &fill::Known) -> Vec<(&'static str, String)> {
         (
             "users, 500",
             format!("/acs/users/list?acs_system_id={system}"),
+        ),
+        (
+            "users whose name contains this: the system is walked",
+            format!("/acs/users/list?acs_system_id={system}&search=guest%2019999"),
         ),
         (
             "users of a person",
@@ -130,6 +138,7 @@ fn requests(known: &fill::Known) -> Vec<(&'static str, String)> {
             "access methods of a grant",
             format!("/access_methods/list?access_grant_id={grant}"),
         ),
+        ("access methods, 500", "/access_methods/list".to_owned()),
         (
             "an action attempt",
             format!("/action_attempts/get?action_attempt_id={attempt}"),
@@ -198,7 +207,7 @@ fn deep_pages(client: &mut Client, known: &fill::Known) -> Outcome<()> {
         let mut pages = vec![path.clone()];
         loop {
             let page = pages.last().map(String::as_str).unwrap_or_default();
-            let answer = client.get(page)?;
+            let answer: Value = serde_json::from_slice(&client.get(page)?)?;
             let Some(cursor) = answer["pagination"]["next_page_cursor"].as_str() else {
                 break;
             };
@@ -209,8 +218,9 @@ fn deep_pages(client: &mut Client, known: &fill::Known) -> Outcome<()> {
         let mut rows = 0;
         for page in last.iter().cycle().take(TIMES) {
             let began = Instant::now();
-            rows = rows_of(&client.get(page)?);
+            let body = client.get(page)?;
             times.push(began.elapsed());
+            rows = rows_of(&body)?;
         }
         report(&format!("{name} (of {})", pages.len()), rows, times);
     }
@@ -245,19 +255,20 @@ fn measure(client: &mut Client, name: &str, path: &str) -> Outcome<()> {
     let mut rows = 0;
     for _ in 0..TIMES {
         let began = Instant::now();
-        let answer = client.get(path)?;
+        let body = client.get(path)?;
         times.push(began.elapsed());
-        rows = rows_of(&answer);
+        rows = rows_of(&body)?;
     }
     report(name, rows, times);
     Ok(())
 }
 
 /// How many resources an answer has.
-fn rows_of(answer: &Value) -> usize {
+fn rows_of(body: &[u8]) -> Outcome<usize> {
+    let answer: Value = serde_json::from_slice(body)?;
     let values = answer.as_object().into_iter().flat_map(|map| map.values());
     let lists = values.filter_map(Value::as_array).map(Vec::len);
-    lists.max().unwrap_or(1)
+    Ok(lists.max().unwrap_or(1))
 }
 
 fn report(name: &str, rows: usize, mut times: Vec<Duration>) {
@@ -274,7 +285,9 @@ struct Service {
 
 impl Service {
     fn start(folder: &Path) -> Outcome<Self> {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_encoder-coordinator"))
+        let built = || env!("CARGO_BIN_EXE_encoder-coordinator").into();
+        let program = std::env::var_os("STORE_AT_SIZE_PROGRAM").unwrap_or_else(built);
+        let mut child = Command::new(program)
             .args(["serve", "--listen", "127.0.0.1:0", "--seed-demo"])
             .args(["--database", "sqlite:store.db"])
             .current_dir(folder)
@@ -317,7 +330,7 @@ impl Client {
     }
 
     /// The answer's body, whole.
-    fn get(&mut self, path: &str) -> Outcome<Value> {
+    fn get(&mut self, path: &str) -> Outcome<Vec<u8>> {
         let (host, key) = (&self.host, &self.key);
         let head =
             format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {key}\r\n\r\n");
@@ -341,7 +354,7 @@ impl Client {
         if !status.contains(" 200 ") {
             return Err(format!("{path}: {status} {}", String::from_utf8_lossy(&body)).into());
         }
-        Ok(serde_json::from_slice(&body)?)
+        Ok(body)
     }
 }
 

@@ -15,8 +15,8 @@ use uuid::Uuid;
 use super::{
     Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, Routes,
     access_methods::{UPDATING_TIMES, pending_mutations},
-    act, change, entrances, page_json, read, remove, spaces, systems, time_json, user_identities,
-    withdrawn,
+    act, change, entrances, page_of_shown, read, remove, spaces, systems, time_json,
+    user_identities, withdrawn,
 };
 use crate::{
     grants::{self, ProvisionError},
@@ -293,12 +293,11 @@ async fn list(State(state): State<AppState>, caller: Caller, params: Params) -> 
     }
     let found = access_grants::list(&mut conn, caller.workspace_id, &filter, page?).await?;
     let shown = grants_json(&mut conn, &caller, &found.rows).await?;
-    Ok(page_json(
+    Ok(page_of_shown(
         "access_grants",
-        &found.with(shown),
+        found.with(shown),
         &params,
-        |(grant, _)| grant.access_grant_id,
-        |(_, json)| json.clone(),
+        |row| row.access_grant_id,
     ))
 }
 

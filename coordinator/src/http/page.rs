@@ -24,9 +24,24 @@ pub fn page_json<T>(
     id: impl Fn(&T) -> Uuid,
     row: impl Fn(&T) -> Value,
 ) -> Reply {
-    let last = page.rows.last().filter(|_| page.has_next);
-    let cursor = last.map(|row| encode_cursor(id(row)));
-    let rows: Vec<_> = page.rows.iter().map(row).collect();
+    let cursor = page.last_before_more().map(|row| encode_cursor(id(row)));
+    reply(key, page.rows.iter().map(row).collect(), cursor, params)
+}
+
+/// The same for rows that are shown already.
+pub fn page_of_shown<T>(
+    key: &str,
+    page: Page<(T, Value)>,
+    params: &Params,
+    id: impl Fn(&T) -> Uuid,
+) -> Reply {
+    let last = page.last_before_more();
+    let cursor = last.map(|(row, _)| encode_cursor(id(row)));
+    let shown = page.rows.into_iter().map(|(_, shown)| shown);
+    reply(key, shown.collect(), cursor, params)
+}
+
+fn reply(key: &str, rows: Vec<Value>, cursor: Option<String>, params: &Params) -> Reply {
     Reply::of(key, rows).with(
         "pagination",
         json!({

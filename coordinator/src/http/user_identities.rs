@@ -9,7 +9,7 @@ use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::{
-    Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, Routes, act, page_json,
+    Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, Routes, act, page_of_shown,
     read, reader::given, time_json,
 };
 use crate::{
@@ -167,12 +167,11 @@ async fn list(State(state): State<AppState>, caller: Caller, params: Params) -> 
     let mut conn = state.store.read().await?;
     let found = user_identities::list(&mut conn, caller.workspace_id, &filter, page?).await?;
     let shown = identities_json(&mut conn, &found.rows).await?;
-    Ok(page_json(
+    Ok(page_of_shown(
         "user_identities",
-        &found.with(shown),
+        found.with(shown),
         &params,
-        |(row, _)| row.user_identity_id,
-        |(_, json)| json.clone(),
+        |row| row.user_identity_id,
     ))
 }
 

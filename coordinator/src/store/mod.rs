@@ -63,6 +63,13 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many requests read side by side.
 const READERS: u32 = 4;
 
+/// How many rows the database's thread may be ahead of whoever reads them: a page of the usual length, so that the two do
+/// not wake each other for every few rows.
+const ROWS_AHEAD: usize = 512;
+
+/// How much of the database each reader keeps at hand, as SQLite's `cache_size` takes it: 8 MiB.
+const READER_CACHE: &str = "-8192";
+
 /// Why the store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -175,7 +182,11 @@ impl Store {
         transaction.commit().await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
-            .connect_with(options.pragma("query_only", "1"))
+            .connect_with(
+                options
+                    .pragma("query_only", "1")
+                    .pragma("cache_size", READER_CACHE),
+            )
             .await
             .map_err(unavailable)?;
         Ok(Self {
@@ -288,6 +299,11 @@ impl<T> Page<T> {
         Self { rows, has_next }
     }
 
+    /// The last row, if more rows follow on the next page.
+    pub(crate) fn last_before_more(&self) -> Option<&T> {
+        self.rows.last().filter(|_| self.has_next)
+    }
+
     /// The same page with something more to each row, in the same order.
     pub(crate) fn with<U>(self, more: Vec<U>) -> Page<(T, U)> {
         Page {
@@ -332,6 +348,7 @@ fn connect_options(database: &Path) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
+        .row_buffer_size(ROWS_AHEAD)
         .busy_timeout(BUSY_TIMEOUT)
 }
 
