@@ -62,40 +62,66 @@ class Emulator:
         self.log.close()
 
 
+class Agent:
+    """An agent with one emulated encoder, in a folder of its own."""
+
+    def __init__(self, programs, folder, port, token):
+        self.programs, self.folder, self.process = programs, folder, None
+        self.emulator = Emulator(programs, folder, "classic-1k")
+        self.config = folder / "agent.toml"
+        self.config.write_text(
+            f'state_dir = "{folder}/state"\n'
+            f'[coordinator]\nurl = "ws://127.0.0.1:{port}"\ntoken = "{token}"\n'
+            f'[[encoder]]\nname = "Front Desk"\ndriver = "pn532"\nport = "{self.emulator.link}"\n'
+        )
+        self.start()
+
+    def start(self):
+        self.log = open(self.folder / "agent.log", "a")
+        self.process = subprocess.Popen(
+            [self.programs / "encoder-agent", "run", "--config", self.config],
+            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+        )
+
+    def stop(self):
+        stop(self.process)
+        self.log.close()
+
+
 class Desk:
     """Everything between an HTTP call and a card."""
 
     def __init__(self, programs, folder):
         self.programs = pathlib.Path(programs)
         self.folder = pathlib.Path(folder)
-        self.agent = None
-        self.emulator = Emulator(self.programs, self.folder, "classic-1k")
-        port = free_port()
+        self.port = free_port()
         self.coordinator_log = open(self.folder / "coordinator.log", "w")
         self.coordinator = subprocess.Popen(
-            [self.programs / "encoder-coordinator", "serve", "--listen", f"127.0.0.1:{port}",
+            [self.programs / "encoder-coordinator", "serve", "--listen", f"127.0.0.1:{self.port}",
              "--database", f"sqlite:{self.folder}/coordinator.sqlite", "--seed-demo", "--allow-private-targets"],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.coordinator_log, text=True,
         )
         self.seed = json.loads(self.coordinator.stdout.readline())
-        self.config = self.folder / "agent.toml"
-        self.config.write_text(
-            f'state_dir = "{self.folder}/state"\n'
-            f'[coordinator]\nurl = "ws://127.0.0.1:{port}"\ntoken = "{self.seed["agent_token"]}"\n'
-            f'[[encoder]]\nname = "Front Desk"\ndriver = "pn532"\nport = "{self.emulator.link}"\n'
-        )
-        self.start_agent()
-
-    def start_agent(self):
-        self.agent_log = open(self.folder / "agent.log", "a")
-        self.agent = subprocess.Popen(
-            [self.programs / "encoder-agent", "run", "--config", self.config],
-            stdin=subprocess.DEVNULL, stdout=self.agent_log, stderr=self.agent_log,
-        )
+        self.agents = [Agent(self.programs, self.folder, self.port, self.seed["agent_token"])]
+        self.emulator = self.agents[0].emulator
+        # Further processes that end with the desk.
+        self.beside = []
 
     def stop_agent(self):
-        stop(self.agent)
-        self.agent_log.close()
+        self.agents[0].stop()
+
+    def second_agent(self, acs_system_id):
+        """Another agent with an emulated encoder, of this access system."""
+        made = self.command("agent", "create", "--system", acs_system_id, "--name", "Second desk")
+        folder = self.folder / "second"
+        folder.mkdir()
+        self.agents.append(Agent(self.programs, folder, self.port, made["agent_token"]))
+        return self.agents[-1]
+
+    def simulated_encoder(self, acs_system_id):
+        """The id of a new simulated encoder of this access system."""
+        made = self.command("encoder", "create", "--simulated", "--system", acs_system_id)
+        return made["acs_encoder_id"]
 
     def command(self, *arguments):
         """What an `encoder-coordinator` command prints."""
@@ -136,11 +162,12 @@ class Desk:
         opened = [argument for each in workspace_ids for argument in ("--workspace", each)]
         return self.command("token", "create", *opened)["personal_access_token"]
 
-    def fresh_card(self, uid, kind="classic-1k"):
+    def fresh_card(self, uid, kind="classic-1k", emulator=None):
         """Takes whatever card lies there away and puts a new one down."""
-        self.emulator.tell("remove")
+        emulator = emulator or self.emulator
+        emulator.tell("remove")
         self.until_seen_absent()
-        self.emulator.tell(f"place {kind} uid {uid}")
+        emulator.tell(f"place {kind} uid {uid}")
 
     @staticmethod
     def until_seen_absent():
@@ -162,13 +189,16 @@ class Desk:
 
     def resident_kib(self):
         """Resident memory of the agent."""
-        status = pathlib.Path(f"/proc/{self.agent.pid}/status").read_text()
+        status = pathlib.Path(f"/proc/{self.agents[0].process.pid}/status").read_text()
         return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
 
     def stop(self):
-        for process in (self.agent, self.coordinator):
+        for agent in self.agents:
+            agent.stop()
+        for process in (self.coordinator, *self.beside):
             stop(process)
-        self.emulator.stop()
+        for agent in self.agents:
+            agent.emulator.stop()
         self.coordinator_log.close()
 
 

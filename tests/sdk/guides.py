@@ -7,9 +7,9 @@ from seam import Seam, SeamActionAttemptFailedError, SeamActionAttemptTimeoutErr
 from seam import SeamHttpInvalidInputError, SeamHttpUnauthorizedError, SeamInvalidWebhookPayloadError
 from seam import SeamWebhook, SeamWebhookVerificationError
 
-from cases import case
 from desk import wait_for
 from receiver import Receiver
+from steps import case
 
 WAIT = {"timeout": 60.0, "polling_interval": 0.05}
 

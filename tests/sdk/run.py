@@ -16,6 +16,8 @@ from cases import Cases
 from checker import TALLY, Checker
 from desk import Desk
 from guides import Guides
+from key_servers import KeyServers
+from simulated import Simulated
 
 HERE = pathlib.Path(__file__).parent
 
@@ -62,10 +64,13 @@ def javascript_suite(node, sdk):
         other = desk.second_workspace()
         own = desk.workspace()
         gym = desk.gym(["ABCD1234"])
+        play = desk.command("system", "create", "--name", "Play", "--workspace", own)["acs_system_id"]
         world = desk.seed | {
             "control": str(desk.emulator.control),
             "gym_entrance_id": gym["acs_entrance_id"],
             "registered_card": "ABCD1234",
+            "simulated_system_id": play,
+            "simulated_encoder_id": desk.simulated_encoder(play),
             "workspace_ids": [own, other["workspace_id"]],
             "other_system_id": other["acs_system_id"],
             "personal_access_token": desk.token([own, other["workspace_id"]]),
@@ -105,7 +110,8 @@ def run_on_a_desk(programs, suite, tally):
 def main():
     programs, node, sdk = sys.argv[1:4]
     tally = Tally()
-    for suite in (python_suite(Guides), javascript_suite(node, sdk), python_suite(Cases)):
+    python = [python_suite(suite) for suite in (Guides, Simulated, KeyServers, Cases)]
+    for suite in (javascript_suite(node, sdk), *python):
         run_on_a_desk(programs, suite, tally)
     missing = uncovered(tally.passed)
     for block in missing:

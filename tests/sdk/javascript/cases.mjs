@@ -393,6 +393,50 @@ const cases = {
     assert.equal(done.result.card_number, '1a000005')
   },
 
+  async a_simulated_encoder_does_what_it_was_said_to() {
+    const acs_encoder_id = desk.simulated_encoder_id
+    const { simulate } = seam.acs.encoders
+    const guest = await seam.acs.users.create({
+      acs_system_id: desk.simulated_system_id,
+      full_name: 'Jane Doe',
+    })
+    const { acs_credential_id } = await seam.acs.credentials.create({
+      acs_user_id: guest.acs_user_id,
+      access_method: 'card',
+    })
+    const encode = async () =>
+      await seam.acs.encoders.encodeCredential(
+        { acs_credential_id, acs_encoder_id },
+        WAIT,
+      )
+    const scan = async () =>
+      await seam.acs.encoders.scanCredential({ acs_encoder_id }, WAIT)
+    await simulate.nextCredentialEncodeWillFail({
+      acs_encoder_id,
+      error_code: 'no_credential_on_encoder',
+    })
+    const failed = await refused(SeamActionAttemptFailedError, encode)
+    assert.equal(failed.code, 'no_card_on_encoder')
+    await simulate.nextCredentialEncodeWillSucceed({ acs_encoder_id })
+    const encoded = await encode()
+    assert.equal(encoded.result.is_issued, true)
+    await simulate.nextCredentialScanWillSucceed({
+      acs_encoder_id,
+      scenario: 'credential_exists_on_seam',
+      acs_credential_id_on_seam: acs_credential_id,
+    })
+    const found = await scan()
+    const { acs_credential_on_seam, warnings } = found.result
+    assert.equal(acs_credential_on_seam.acs_credential_id, acs_credential_id)
+    assert.deepEqual(warnings, [])
+    await simulate.nextCredentialScanWillFail({
+      acs_encoder_id,
+      error_code: 'no_credential_on_encoder',
+    })
+    const none = await refused(SeamActionAttemptFailedError, scan)
+    assert.equal(none.code, 'no_card_on_encoder')
+  },
+
   async bad_input_is_told_as_the_sdk_expects() {
     const invalid = await refused(SeamHttpInvalidInputError, async () => {
       await seam.acs.encoders.get({ acs_encoder_id: 'not-a-uuid' })
