@@ -214,7 +214,13 @@ impl Msr605Link {
             } => {
                 let behind = self.received.len().saturating_sub(noise + length);
                 self.counters.noise_bytes += (noise + behind) as u64;
-                self.finish(now, reply.map_err(LinkError::Reply));
+                // However it was cut: of one byte at a time its end would never have been waited for.
+                let reply = if length > LONGEST_REPLY {
+                    Err(LinkError::Endless { command })
+                } else {
+                    reply.map_err(LinkError::Reply)
+                };
+                self.finish(now, reply);
             }
         }
     }

@@ -519,6 +519,30 @@ fn a_refusal_says_which_command_and_why() {
 }
 
 #[test]
+fn a_block_that_is_too_long_is_given_up_however_it_is_cut() {
+    let text = vec![b'A'; 1_020];
+    let answer = [
+        b"\x1Bs\x1B\x01%",
+        &text[..],
+        b"?\x1B\x02;?\x1B\x03;??\x1C\x1B0",
+    ]
+    .concat();
+    for piece in [1, 7, 512] {
+        let mut link = Msr605Link::serial(LinkTiming {
+            quiet: Duration::ZERO,
+            ..LinkTiming::default()
+        });
+        link.send(Moment::ORIGIN, Request::ReadIso);
+        let replies = answer.chunks(piece).find_map(|piece| {
+            link.handle_input(Moment::ORIGIN, piece);
+            link.poll_reply()
+        });
+        let endless = LinkError::Endless { command: "read" };
+        assert_eq!(replies, Some(Err(endless)), "cut every {piece} bytes");
+    }
+}
+
+#[test]
 fn a_block_without_end_is_given_up() {
     let mut bench = Bench::serial();
     bench.ask(Request::ReadIso);
