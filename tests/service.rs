@@ -244,6 +244,33 @@ async fn it_reaches_a_coordinator_that_encrypts_and_trusts_no_other() {
 }
 
 #[tokio::test]
+async fn the_doctor_looks_on_while_the_agent_stays_connected() {
+    let coordinator = Coordinator::start();
+    let desk = desk().await;
+    let settings = format!(
+        "state_dir = \"state\"\n\
+         [coordinator]\nurl = \"{}\"\ntoken = \"{}\"\n\
+         [discovery]\nenabled = false\n\
+         [[encoder]]\nname = \"Front Desk\"\ndriver = \"pn532\"\nport = \"{NO_PORT}\"\n",
+        coordinator.endpoint, coordinator.demo.agent_token,
+    );
+    std::fs::write(desk.settings_file(), settings).unwrap();
+    let mut agent = desk.run();
+    agent.logs("connected; session ").await;
+    let (code, findings, _) = desk.output("doctor");
+    // The encoder's port is not there; the road is walked to its end, and the clock is the same.
+    assert_eq!(code, Some(2), "{findings}");
+    for expected in ["ok      websocket", "ok      clock", "BROKEN  encoder"] {
+        assert!(findings.contains(expected), "{expected}: {findings}");
+    }
+    agent.terminate();
+    agent.end().await;
+    let log = agent.log();
+    assert_eq!(log.matches("connected; session ").count(), 1, "{log}");
+    assert!(!log.contains("another agent uses this token"), "{log}");
+}
+
+#[tokio::test]
 async fn log_lines_can_be_json() {
     let desk = desk().await;
     let mut command = desk.command("run");

@@ -76,19 +76,31 @@ fn overrides(layers: &Layers) -> Result<BTreeMap<String, String>, ConfigError> {
         if key.is_empty() {
             return Err(ConfigError::BadOverride);
         }
-        if key == "coordinator.token" {
+        if let Some((secret, remedy)) = secret_of(key, value) {
             return Err(ConfigError::BadValue {
                 place: Place::CommandLine {
                     key: key.to_owned(),
                 },
-                problem: "a token on the command line can be read by every user of this PC"
-                    .to_owned(),
-                remedy: "use coordinator.token_file".to_owned(),
+                problem: format!(
+                    "a {secret} on the command line can be read by every user of this PC"
+                ),
+                remedy: remedy.to_owned(),
             });
         }
         found.insert(key.to_owned(), value.to_owned());
     }
     Ok(found)
+}
+
+/// What a setting holds that must not stand on a command line, and where it belongs.
+fn secret_of(key: &str, value: &str) -> Option<(&'static str, &'static str)> {
+    match key {
+        "coordinator.token" => Some(("token", "use coordinator.token_file")),
+        "coordinator.proxy" if value.contains('@') => {
+            Some(("password", "put it into the configuration file"))
+        }
+        _ => None,
+    }
 }
 
 /// Tells line and column but never the line itself: it may hold a token.

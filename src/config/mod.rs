@@ -6,7 +6,8 @@
 //! - defaults, as the fields below tell them;
 //! - the file given with `--config`;
 //! - environment variables `ENCODER_AGENT__TABLE__KEY`, for example `ENCODER_AGENT__COORDINATOR__URL`;
-//! - `--set table.key=value` on the command line; a token is refused there, since every user of the PC could read it.
+//! - `--set table.key=value` on the command line; tokens and passwords are refused there, since every user of the PC could read
+//!   them.
 //!
 //! Without `coordinator.proxy`, the variables of the environment that programs share (`HTTPS_PROXY`, `NO_PROXY`) count.
 //!

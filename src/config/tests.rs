@@ -445,6 +445,18 @@ fn a_token_on_the_command_line_is_refused_and_not_quoted() {
 }
 
 #[test]
+fn a_proxys_password_on_the_command_line_is_refused_and_not_quoted() {
+    let with_password = with_override("coordinator.proxy=http://ann:top-secret@proxy:3128");
+    let error = Settings::parse(LEAST, &with_password).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "--set coordinator.proxy: a password on the command line can be read by every user of this PC; put it into the configuration file"
+    );
+    let without = with_override("coordinator.proxy=http://proxy:3128");
+    Settings::parse(LEAST, &without).unwrap();
+}
+
+#[test]
 fn an_override_without_a_value_is_refused() {
     for text in ["log.level", "=debug", ""] {
         assert_eq!(

@@ -1,8 +1,8 @@
 //! The road to the coordinator, hop by hop, for whoever looks for what is wrong with it.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio_tungstenite::tungstenite::http::{HeaderMap, header};
 
 use super::{
@@ -30,6 +30,15 @@ pub enum Hop {
 }
 
 impl Hop {
+    /// Every hop, in the order of the road.
+    pub const ALL: [Self; 5] = [
+        Self::Lookup,
+        Self::Connection,
+        Self::Proxy,
+        Self::Encryption,
+        Self::Websocket,
+    ];
+
     /// Its name, for people.
     pub const fn name(self) -> &'static str {
         match self {
@@ -56,10 +65,8 @@ pub struct Walked {
 pub struct Road {
     /// The hops in their order; only the last can have failed.
     pub hops: Vec<Walked>,
-    /// How far the coordinator's clock is ahead of `utc`, where it told the time: in whole seconds, as HTTP dates are.
-    pub ahead: Option<Duration>,
-    /// How far it is behind.
-    pub behind: Option<Duration>,
+    /// How far the coordinator's clock is ahead of `utc`, where it told the time; an HTTP date has whole seconds.
+    pub ahead: Option<SignedDuration>,
 }
 
 /// Walks the road with the token that the agent would use. Says no word of the conversation, so that an agent which is
@@ -155,11 +162,7 @@ impl Road {
 
     fn compare_clocks(&mut self, head: &HeaderMap, utc: Timestamp) {
         let date = head.get(header::DATE).and_then(|date| date.to_str().ok());
-        let Some(told) = date.and_then(retry_after::timestamp) else {
-            return;
-        };
-        let ahead = told.duration_since(utc);
-        self.ahead = Duration::try_from(ahead).ok();
-        self.behind = Duration::try_from(-ahead).ok();
+        let told = date.and_then(retry_after::timestamp);
+        self.ahead = told.map(|told| told.duration_since(utc));
     }
 }

@@ -8,6 +8,8 @@ mod tests;
 
 use std::{path::Path, time::Duration};
 
+use jiff::SignedDuration;
+
 use super::{Exit, Output, SettingsArgs, check, devices};
 use crate::{
     clock::Clock,
@@ -20,15 +22,6 @@ use finding::{Finding, State, exit};
 /// How far the clocks of PC and coordinator may be apart before it is worth a word. Times on cards are in minutes.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
-/// Every hop, in the order of the road.
-const ROAD: [Hop; 5] = [
-    Hop::Lookup,
-    Hop::Connection,
-    Hop::Proxy,
-    Hop::Encryption,
-    Hop::Websocket,
-];
-
 /// Look at everything between encoders and coordinator, and say what is wrong and what mends it; ends with 0 where all is
 /// well, 1 where something should be looked at, 2 where something is broken
 #[derive(Debug, clap::Args)]
@@ -40,7 +33,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// Prints what it finds as it finds it.
+/// Prints everything that it has found.
 pub(super) fn doctor(args: &Args, output: &Output) -> Exit {
     let findings = match super::runtime() {
         Ok(runtime) => runtime.block_on(examine(&args.settings, output)),
@@ -106,9 +99,10 @@ async fn of_the_road(
     let mut findings: Vec<_> = road.hops.iter().map(of_hop).collect();
     let is_walked = |hop: &Hop| road.hops.iter().any(|walked| walked.hop == *hop);
     let is_there = |hop: &Hop| *hop != Hop::Proxy || coordinator.proxy.is_some();
-    let left = ROAD.iter().filter(|hop| is_there(hop) && !is_walked(hop));
+    let left = Hop::ALL.iter();
+    let left = left.filter(|hop| is_there(hop) && !is_walked(hop));
     findings.extend(left.map(|hop| Finding::new(hop.name(), State::Skipped, "not reached")));
-    findings.extend(of_clocks(road.ahead, road.behind));
+    findings.extend(road.ahead.map(of_clocks));
     findings
 }
 
@@ -120,16 +114,17 @@ fn of_hop(walked: &session::Walked) -> Finding {
 }
 
 /// The coordinator's clock decides what is too late, so a wrong one here costs nothing but confusion in the logs.
-fn of_clocks(ahead: Option<Duration>, behind: Option<Duration>) -> Option<Finding> {
-    let (apart, word) = match (ahead, behind) {
-        (Some(ahead), _) => (ahead, "behind"),
-        (None, Some(behind)) => (behind, "ahead of"),
-        (None, None) => return None,
-    };
+fn of_clocks(ahead: SignedDuration) -> Finding {
+    let apart = ahead.unsigned_abs();
     if apart <= CLOCK_TOLERANCE {
         let what = "this pc's clock and the coordinator's agree";
-        return Some(Finding::new("clock", State::Good, what));
+        return Finding::new("clock", State::Good, what);
     }
+    let word = if ahead.is_positive() {
+        "behind"
+    } else {
+        "ahead of"
+    };
     let what = format!(
         "this pc's clock is {} s {word} the coordinator's",
         apart.as_secs()
@@ -139,7 +134,7 @@ fn of_clocks(ahead: Option<Duration>, behind: Option<Duration>) -> Option<Findin
     } else {
         "sudo timedatectl set-ntp true"
     };
-    Some(Finding::new("clock", State::Warning, what).fixed_by(Some(fix)))
+    Finding::new("clock", State::Warning, what).fixed_by(Some(fix))
 }
 
 /// Every device that is an encoder or may be one.
