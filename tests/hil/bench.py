@@ -1,5 +1,6 @@
 """A desk PC in the virtual machine, with our agent installed as its package would, and the coordinator that it reports to."""
 
+import base64
 import contextlib
 import io
 import pathlib
@@ -22,6 +23,15 @@ tar -xf /dev/vdb -C /
 udevadm control --reload
 systemctl daemon-reload
 systemctl start encoder-agent.service"""
+# As dpkg replaces a program that runs.
+REPLACE = """set -e
+cp /usr/bin/encoder-agent /usr/bin/encoder-agent.dpkg-new
+mv /usr/bin/encoder-agent.dpkg-new /usr/bin/encoder-agent
+readlink /proc/$(systemctl show --property=MainPID --value encoder-agent)/exe
+systemctl restart encoder-agent
+readlink /proc/$(systemctl show --property=MainPID --value encoder-agent)/exe"""
+# What the agent keeps.
+STATE = "var/lib/private var/lib/encoder-agent"
 # The ids of an MSR605X, and of nothing that any driver knows.
 MSR605X = "0801:0003"
 UNKNOWN = "1209:0e0c"
@@ -79,6 +89,22 @@ class DeskPc(contextlib.ExitStack):
         self.settings = settings
         self.machine.run(f"cat > /etc/encoder-agent/agent.toml <<'END'\n{self.configuration()}\nEND\nsystemctl restart encoder-agent")
 
+    def replace_agent(self):
+        """Puts another copy of the agent's program in place of the one that runs, and starts it."""
+        programs = self.machine.run(REPLACE).splitlines()
+        if programs != ["/usr/bin/encoder-agent (deleted)", "/usr/bin/encoder-agent"]:
+            raise AssertionError(f"the agent's program was not replaced: {programs}")
+
+    def reboot(self, plugged_in):
+        """Shuts the machine down and boots it, with what the agent's disk held and with what `plugged_in(machine)` plugs in."""
+        kept = base64.b64decode(self.machine.run(f"systemctl stop encoder-agent && tar -C / -c {STATE} | base64"))
+        self.machine.__exit__()
+        again = self.work / "again"
+        again.mkdir()
+        pack(again / "parcel", self.programs, self.configuration(), kept)
+        self.machine = self.enter_context(Machine(self.bench.image, again, again / "parcel", True, plugged_in))
+        self.until_active()
+
     # -- what is plugged in
 
     def emulator(self, device="pn532", *arguments):
@@ -121,8 +147,8 @@ class DeskPc(contextlib.ExitStack):
         return "\n".join(parts)
 
 
-def pack(path, programs, configuration):
-    """Packs what a package brings, and the settings, as they lie in the guest's file system."""
+def pack(path, programs, configuration, kept=None):
+    """Packs what a package brings, the settings, and what was kept, a tar file, as they lie in the guest's file system."""
     with tarfile.open(path, "w") as parcel:
         def add(name, data, mode):
             entry = tarfile.TarInfo(name)
@@ -140,3 +166,7 @@ def pack(path, programs, configuration):
         link = tarfile.TarInfo(WANTS)
         link.type, link.linkname = tarfile.SYMTYPE, "/usr/lib/systemd/system/encoder-agent.service"
         parcel.addfile(link)
+        if kept is not None:
+            with tarfile.open(fileobj=io.BytesIO(kept)) as state:
+                for entry in state:
+                    parcel.addfile(entry, state.extractfile(entry) if entry.isfile() else None)

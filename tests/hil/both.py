@@ -4,6 +4,7 @@ import contextlib
 
 from bench import MSR605X
 from cases import PROBE, SERIAL, case, encodes_and_scans, expect
+from devices import Adapter
 from machine import until
 from stripes import STRIPES, encodes_and_scans_a_stripe
 
@@ -20,6 +21,11 @@ class BothKinds:
     def plug(self):
         self.adapter.plug()
         self.reports.plug()
+
+    def moved_to(self, machine):
+        """The PN532's adapter in another machine, not plugged in there yet."""
+        self.adapter = Adapter(machine, "ftdi", self.pn532.terminal, SERIAL)
+        return self.adapter
 
     def found(self):
         """Both, as the coordinator knows them."""

@@ -112,12 +112,20 @@ class Desk:
 
     # -- jobs
 
-    def start_encode(self, encoder):
-        """Begins to encode a new credential and answers its action attempt's id."""
+    def credential(self):
+        """A new credential's id."""
         made = self.ask("/acs/credentials/create", acs_user_id=self.user, access_method="card",
                         allowed_acs_entrance_ids=[self.entrance], starts_at=STARTS_AT, ends_at=ENDS_AT)
+        return made["acs_credential"]["acs_credential_id"]
+
+    def delete(self, credential):
+        """Deletes a credential, which cancels a job that waits with it."""
+        self.ask("/acs/credentials/delete", acs_credential_id=credential)
+
+    def start_encode(self, encoder, credential=None):
+        """Begins to encode a credential, a new one unless it is given, and answers its action attempt's id."""
         attempt = self.ask("/acs/encoders/encode_credential", acs_encoder_id=encoder["acs_encoder_id"],
-                           acs_credential_id=made["acs_credential"]["acs_credential_id"])
+                           acs_credential_id=credential or self.credential())
         return attempt["action_attempt"]["action_attempt_id"]
 
     def start_scan(self, encoder):

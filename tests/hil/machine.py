@@ -39,10 +39,10 @@ def until(what, condition, seconds=PATIENCE, pause=0.1):
 
 class Machine:
     """A machine, from `with` on. It goes on from the image's memory, or boots when `boots`: then with the parcel, a tar
-    file, unpacked."""
+    file, unpacked, and with what `plugged_in(machine)` plugs in."""
 
-    def __init__(self, image, work, parcel, boots=False):
-        self.image, self.work, self.parcel, self.boots = image, work, parcel, boots
+    def __init__(self, image, work, parcel, boots=False, plugged_in=lambda _machine: None):
+        self.image, self.work, self.parcel, self.boots, self.plugged_in = image, work, parcel, boots, plugged_in
 
     def __enter__(self):
         with open(self.parcel, "ab") as parcel:
@@ -67,7 +67,9 @@ class Machine:
             until("QEMU to start", lambda: self.alive() and monitor.exists() and shell.exists())
             self.monitor = Monitor(monitor)
             self.shell = Shell(shell)
-            if not self.boots:
+            if self.boots:
+                self.plugged_in(self)
+            else:
                 # Only now: to a guest whose shell has lost its other end, the end of its input would come first.
                 self.monitor.ask("migrate-incoming", uri=f"exec:cat {self.image.memory}")
             until("the machine to run", lambda: self.monitor.ask("query-status")["status"] == "running")

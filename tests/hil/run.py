@@ -17,6 +17,7 @@ from image import ready_image
 from machine import BOOT_PATIENCE, Machine
 import stripes
 import both
+import lasting
 import rules
 import times  # the cases of these stand in the order in which they are imported
 

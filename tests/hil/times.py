@@ -1,5 +1,5 @@
-"""How long it takes from plugging in to an encoder that takes jobs, and from unplugging to the coordinator's knowing of
-it. Told, not judged: the machine is emulated in software."""
+"""How long it takes from plugging in to an encoder that takes jobs, from unplugging to the coordinator's knowing of it, and from
+cancelling a job to an encoder that waits no more. Told, not judged: the machine is emulated in software."""
 
 import datetime
 import statistics
@@ -7,7 +7,8 @@ import time
 
 from bench import MSR605X
 from cases import SERIAL, alone, case, pn532_adapter
-from stripes import STRIPES
+from machine import until
+from stripes import STRIPES, awaits_a_swipe
 
 ROUNDS = 20
 
@@ -41,6 +42,19 @@ def report(bench, what, rounds):
               f"node to encoder {median(nodes):.2f} s ({worst(nodes):.2f}), unplug to report {median(unplugs):.2f} s ({worst(unplugs):.2f})")
 
 
+def take_cancel(pc, encoder, emulator):
+    """Cancels an encode that awaits its swipe: the seconds until the encoder waits no more."""
+    credential = pc.desk.credential()
+    attempt = pc.desk.start_encode(encoder, credential)
+    awaits_a_swipe(emulator)
+    began = time.monotonic()
+    pc.desk.delete(credential)
+    until("the encoder to wait no more", lambda: emulator.tell("waits") == "no", pause=0.005)
+    rests = time.monotonic() - began
+    pc.desk.failed(attempt, "credential_deleted")
+    return rests
+
+
 @case
 @alone
 def plug_and_unplug_times(bench):
@@ -50,3 +64,16 @@ def plug_and_unplug_times(bench):
         reports = pc.hid_gadget(pc.emulator("msr605x").terminal, STRIPES)
         report(bench, "MSR605X over HID", [take(pc, reports, "/dev/hidraw0", MSR605X) for _ in range(ROUNDS)])
         bench.say(f"       gadget: {reports.void_requests()} requests of {ROUNDS} pluggings were void")
+
+
+@case
+@alone
+def cancel_times(bench):
+    """Twenty encodes cancelled while the MSR605X awaits a swipe, timed."""
+    with bench.desk_pc() as pc:
+        emulator = pc.emulator("msr605x", "--no-card")
+        pc.hid_gadget(emulator.terminal, STRIPES).plug()
+        encoder = pc.desk.encoder(MSR605X)
+        rests = sorted(take_cancel(pc, encoder, emulator) for _ in range(ROUNDS))
+        bench.say(f"       MSR605X over HID, median of {len(rests)} (worst): cancel to an encoder that waits no more "
+                  f"{statistics.median(rests):.2f} s ({rests[-1]:.2f})")
