@@ -2,28 +2,25 @@
 
 mod related;
 mod request;
-
-use std::collections::BTreeMap;
+mod shown;
 
 use axum::extract::State;
 use encoder_protocols::card::key_record::RecordContentError;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::{
-    Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, Routes,
-    access_methods::{UPDATING_TIMES, pending_mutations},
-    act, change, entrances, page_of_shown, read, remove, spaces, systems, time_json,
-    user_identities, withdrawn,
+    Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, Routes, act, change,
+    entrances, page_of_shown, read, remove, spaces, systems, time_json, user_identities, withdrawn,
 };
 use crate::{
     grants::{self, ProvisionError},
     state::AppState,
     store::{
-        access_grants::{self, GrantFilter, GrantRow, RequestRow},
-        access_methods::{self, AccessMethodFilter, AccessMethodRow},
+        access_grants::{self, GrantFilter, GrantRow},
+        access_methods::{self, AccessMethodFilter},
         audit::{self, AuditEntry},
         events::{self, EventType},
     },
@@ -32,12 +29,11 @@ use crate::{
 /// How many grants a page has unless the request says otherwise.
 const DEFAULT_LIMIT: u32 = 500;
 
-/// What the API calls a requested card.
-const REQUESTED_NAME: &str = "Plastic card";
-
 const NO_DEVICES: &str = "devices and access codes are not offered by this service";
 const NO_CUSTOMERS: &str = "customers are not offered by this service";
 const NO_LOCATIONS: &str = "locations are spaces now: give space_id or space_ids";
+
+pub(super) use shown::grants_json;
 
 pub(super) fn routes() -> Routes {
     Routes::new()
@@ -154,107 +150,6 @@ pub(super) fn unfit_field(error: &RecordContentError, entrances: &'static str) -
         RecordContentError::TimeOutOfRange { what, .. } => what,
         RecordContentError::TooManyEntrances(_) | RecordContentError::EntranceZero => entrances,
     }
-}
-
-/// Grants as the API shows them.
-pub(super) async fn grants_json(
-    conn: &mut SqliteConnection,
-    caller: &Caller,
-    grants: &[GrantRow],
-) -> Result<Vec<Value>, ApiError> {
-    let ids: Vec<_> = grants.iter().map(|grant| grant.access_grant_id).collect();
-    let filter = AccessMethodFilter {
-        access_grant_ids: Some(ids.clone()),
-        ..AccessMethodFilter::default()
-    };
-    let mut parts: BTreeMap<Uuid, Parts> = BTreeMap::new();
-    for method in access_methods::list(conn, caller.workspace_id, &filter).await? {
-        let parts = parts.entry(method.access_grant_id).or_default();
-        parts.methods.push(method);
-    }
-    for request in access_grants::requests(conn, &ids).await? {
-        let parts = parts.entry(request.access_grant_id).or_default();
-        parts.requests.push(request);
-    }
-    for (grant, space) in access_grants::spaces(conn, &ids).await? {
-        parts.entry(grant).or_default().spaces.push(space);
-    }
-    let none = Parts::default();
-    let json = |grant: &GrantRow| {
-        let parts = parts.get(&grant.access_grant_id);
-        grant_json(grant, parts.unwrap_or(&none))
-    };
-    Ok(grants.iter().map(json).collect())
-}
-
-/// What belongs to a grant.
-#[derive(Debug, Default)]
-struct Parts {
-    requests: Vec<RequestRow>,
-    methods: Vec<AccessMethodRow>,
-    spaces: Vec<Uuid>,
-}
-
-fn grant_json(grant: &GrantRow, parts: &Parts) -> Value {
-    let methods = parts.methods.iter();
-    let ids: Vec<_> = methods.map(|method| method.access_method_id).collect();
-    let requested = parts.requests.iter().map(|request| {
-        let made = parts.methods.iter();
-        let made = made.filter(|method| method.position == request.position);
-        json!({
-            "mode": "card",
-            "display_name": REQUESTED_NAME,
-            "created_at": time_json(request.created_at),
-            "created_access_method_ids":
-                made.map(|method| method.access_method_id).collect::<Vec<_>>(),
-        })
-    });
-    let (mutations, warnings) = updating_times(parts);
-    let mut json = json!({
-        "access_grant_id": grant.access_grant_id,
-        "workspace_id": grant.workspace_id,
-        "user_identity_id": grant.user_identity_id,
-        "name": grant.name,
-        "display_name": grant.display_name(),
-        "starts_at": time_json(grant.starts_at),
-        "ends_at": grant.ends_at.map(time_json),
-        "created_at": time_json(grant.created_at),
-        "access_method_ids": ids,
-        "requested_access_methods": requested.collect::<Vec<_>>(),
-        "space_ids": parts.spaces,
-        "location_ids": parts.spaces,
-        "errors": [],
-        "warnings": warnings,
-        "pending_mutations": mutations,
-    });
-    if let Some(key) = &grant.access_grant_key {
-        json["access_grant_key"] = json!(key);
-    }
-    if let Some(key) = &grant.reservation_key {
-        json["reservation_key"] = json!(key);
-    }
-    json
-}
-
-/// The mutation and the warning of a grant whose cards carry earlier times.
-fn updating_times(parts: &Parts) -> (Vec<Value>, Vec<Value>) {
-    let updating = parts.methods.iter().filter_map(|method| {
-        let mut mutations = pending_mutations(method).into_iter();
-        let mutation = mutations.find(|mutation| mutation["mutation_code"] == UPDATING_TIMES)?;
-        Some((method.access_method_id, mutation))
-    });
-    let (ids, mut updating): (Vec<_>, Vec<_>) = updating.unzip();
-    let Some(mut mutation) = updating.pop() else {
-        return (Vec::new(), Vec::new());
-    };
-    mutation["access_method_ids"] = json!(ids);
-    let warning = json!({
-        "warning_code": UPDATING_TIMES,
-        "message": mutation["message"],
-        "created_at": mutation["created_at"],
-        "access_method_ids": ids,
-    });
-    (vec![mutation], vec![warning])
 }
 
 /// The answer with one grant.

@@ -10,7 +10,7 @@ use super::{
     Page, PageRequest, StoreError, access_grants,
     access_grants::GrantRow,
     columns,
-    credentials::{self, CredentialRow, IssueState, Issued},
+    credentials::{self, CredentialRow, IssueState, Issued, UNKNOWN_VERSION},
     events::{self, EventSubject, EventType},
     systems::SystemKind,
 };
@@ -85,6 +85,30 @@ impl FromRow<'_, SqliteRow> for AccessMethodRow {
                 .transpose()?,
             carried: columns::optional_json(row, "carried")?,
             created_at: columns::time(row, "method_created_ms")?,
+        })
+    }
+}
+
+/// What a grant shows of an access method.
+#[derive(Clone, Copy, Debug)]
+pub struct GrantedMethod {
+    /// Its id.
+    pub access_method_id: Uuid,
+    /// The grant that it belongs to.
+    pub access_grant_id: Uuid,
+    /// Which of the grant's requests it answers, from 0.
+    pub position: i64,
+    /// Whether its credential is on a card and was changed since.
+    pub is_changed: bool,
+}
+
+impl FromRow<'_, SqliteRow> for GrantedMethod {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            access_method_id: columns::id(row, "access_method_id")?,
+            access_grant_id: columns::id(row, "access_grant_id")?,
+            position: row.try_get("position")?,
+            is_changed: row.try_get("is_changed")?,
         })
     }
 }
@@ -288,6 +312,26 @@ pub async fn list(
     filter: &AccessMethodFilter,
 ) -> Result<Vec<AccessMethodRow>, StoreError> {
     let mut query = filtered(workspace_id, filter);
+    query.push(" ORDER BY m.access_method_id");
+    Ok(query.build_query_as().fetch_all(conn).await?)
+}
+
+/// The access methods of these grants, in the order of creation, as far as their grants show them.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn of_grants(
+    conn: &mut SqliteConnection,
+    access_grant_ids: &[Uuid],
+) -> Result<Vec<GrantedMethod>, StoreError> {
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "SELECT m.access_method_id, m.access_grant_id, m.position, coalesce(c.issued_version NOT IN (c.content_version, ",
+    );
+    query.push_bind(UNKNOWN_VERSION).push(
+        "), false) AS is_changed FROM access_methods m \
+         LEFT JOIN credentials c ON c.acs_credential_id = m.acs_credential_id WHERE m.deleted_ms IS NULL",
+    );
+    columns::push_any(&mut query, "m.access_grant_id", Some(access_grant_ids));
     query.push(" ORDER BY m.access_method_id");
     Ok(query.build_query_as().fetch_all(conn).await?)
 }
