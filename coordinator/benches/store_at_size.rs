@@ -88,8 +88,16 @@ fn requests(known: &fill::Known) -> Vec<(&'static str, String)> {
             format!("/acs/credentials/list?acs_system_id={system}&limit=20"),
         ),
         (
-            "credentials whose id contains this: the system is walked",
+            "credentials whose id contains this",
             format!("/acs/credentials/list?acs_system_id={system}&search={credential}"),
+        ),
+        (
+            "credentials whose name contains this, too short for the index",
+            format!("/acs/credentials/list?acs_system_id={system}&search=ue"),
+        ),
+        (
+            "credentials whose name contains nearly nothing, too short",
+            format!("/acs/credentials/list?acs_system_id={system}&search=%7C%7C"),
         ),
         (
             "credentials of a user",
@@ -109,7 +117,7 @@ fn requests(known: &fill::Known) -> Vec<(&'static str, String)> {
             format!("/acs/users/list?acs_system_id={system}"),
         ),
         (
-            "users whose name contains this: the system is walked",
+            "users whose name contains this",
             format!("/acs/users/list?acs_system_id={system}&search=guest%2019999"),
         ),
         (

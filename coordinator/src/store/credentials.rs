@@ -17,6 +17,7 @@ use super::{
     Page, PageRequest, StoreError, access_methods, columns,
     entrances::EntranceRow,
     events::{self, EventSubject, EventType},
+    search::{self, Indexed},
     systems::SystemKind,
     users::UserRow,
 };
@@ -308,7 +309,7 @@ pub async fn list(
     filter: &CredentialFilter,
     page: PageRequest,
 ) -> Result<Page<CredentialRow>, StoreError> {
-    let mut query = filtered(workspace_id, filter);
+    let mut query = filtered(conn, workspace_id, filter).await?;
     query
         .push(" AND c.acs_credential_id > ")
         .push_bind(page.after_text())
@@ -327,7 +328,7 @@ pub async fn all(
     workspace_id: Uuid,
     filter: &CredentialFilter,
 ) -> Result<Vec<CredentialRow>, StoreError> {
-    let mut query = filtered(workspace_id, filter);
+    let mut query = filtered(conn, workspace_id, filter).await?;
     query.push(" ORDER BY c.acs_credential_id");
     Ok(query.build_query_as().fetch_all(conn).await?)
 }
@@ -421,10 +422,16 @@ async fn insert(conn: &mut SqliteConnection, credential: &CredentialRow) -> Resu
     Ok(())
 }
 
-fn filtered(workspace_id: Uuid, filter: &CredentialFilter) -> QueryBuilder<Sqlite> {
+async fn filtered(
+    conn: &mut SqliteConnection,
+    workspace_id: Uuid,
+    filter: &CredentialFilter,
+) -> Result<QueryBuilder<Sqlite>, StoreError> {
+    let search = filter.search.as_deref();
+    let indexed = Indexed::new(conn, search::CREDENTIALS, workspace_id, search).await?;
     let mut query = QueryBuilder::<Sqlite>::new(SELECT);
     query.push("c.deleted_ms IS NULL");
-    let another_leads = filter.user_identity_id.is_some();
+    let another_leads = filter.user_identity_id.is_some() || indexed.is_some();
     columns::push_workspace(&mut query, "c.workspace_id", workspace_id, another_leads);
     query.push(if filter.is_unmanaged {
         " AND c.registered_number IS NOT NULL AND c.acs_user_id IS NULL"
@@ -454,11 +461,16 @@ fn filtered(workspace_id: Uuid, filter: &CredentialFilter) -> QueryBuilder<Sqlit
             .push(" AND c.created_ms < ")
             .push_bind(before.as_millisecond());
     }
-    if let Some(search) = &filter.search {
+    if let Some(indexed) = indexed {
+        query.push(" AND c.acs_credential_id IN (");
+        indexed.push_ids(&mut query);
+        query.push(")");
+    }
+    if let Some(search) = search {
         query
             .push(" AND instr(lower(c.display_name || ' ' || coalesce(c.card_number, c.registered_number, '') || ' ' || c.acs_credential_id), ")
             .push_bind(search.to_ascii_lowercase())
             .push(") > 0");
     }
-    query
+    Ok(query)
 }

@@ -22,6 +22,7 @@ pub mod jobs;
 pub mod key_servers;
 pub mod meta;
 pub mod personal_access_tokens;
+mod search;
 pub mod simulations;
 pub mod site_keys;
 pub mod spaces;

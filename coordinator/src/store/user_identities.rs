@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use sqlx::{FromRow, QueryBuilder, Row as _, Sqlite, SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
 
-use super::{Page, PageRequest, StoreError, columns};
+use super::{
+    Page, PageRequest, StoreError, columns,
+    search::{self, Indexed},
+};
 use crate::ids;
 
 /// A user identity.
@@ -187,7 +190,10 @@ pub async fn list(
     filter: &IdentityFilter,
     page: PageRequest,
 ) -> Result<Page<IdentityRow>, StoreError> {
-    let mut query = select(workspace_id);
+    let search = filter.search.as_deref();
+    let indexed = Indexed::new(conn, search::IDENTITIES, workspace_id, search).await?;
+    let mut query = QueryBuilder::new("SELECT * FROM user_identities WHERE true");
+    columns::push_workspace(&mut query, "workspace_id", workspace_id, indexed.is_some());
     columns::push_any(
         &mut query,
         "user_identity_id",
@@ -198,7 +204,12 @@ pub async fn list(
             .push(" AND created_ms < ")
             .push_bind(before.as_millisecond());
     }
-    if let Some(search) = &filter.search {
+    if let Some(indexed) = indexed {
+        query.push(" AND user_identity_id IN (");
+        indexed.push_ids(&mut query);
+        query.push(")");
+    }
+    if let Some(search) = search {
         query
             .push(" AND instr(lower(coalesce(full_name, '') || ' ' || coalesce(phone_number, '') || ' ' || coalesce(email_address, '') || ' ' || user_identity_id), ")
             .push_bind(search.to_ascii_lowercase())

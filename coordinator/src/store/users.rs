@@ -8,6 +8,7 @@ use super::{
     Page, PageRequest, StoreError, columns,
     credentials::{self, CredentialFilter},
     events::{self, EventSubject, EventType},
+    search::{self, Indexed},
     systems::SystemRow,
     user_identities::IdentityRow,
 };
@@ -321,7 +322,7 @@ pub async fn list(
     filter: &UserFilter,
     page: PageRequest,
 ) -> Result<Page<UserRow>, StoreError> {
-    let mut query = filtered(workspace_id, filter);
+    let mut query = filtered(conn, workspace_id, filter).await?;
     query
         .push(" AND u.acs_user_id > ")
         .push_bind(page.after_text())
@@ -340,20 +341,27 @@ pub async fn all(
     workspace_id: Uuid,
     filter: &UserFilter,
 ) -> Result<Vec<UserRow>, StoreError> {
-    let mut query = filtered(workspace_id, filter);
+    let mut query = filtered(conn, workspace_id, filter).await?;
     query.push(" ORDER BY u.acs_user_id");
     Ok(query.build_query_as().fetch_all(conn).await?)
 }
 
-fn filtered(workspace_id: Uuid, filter: &UserFilter) -> QueryBuilder<Sqlite> {
+async fn filtered(
+    conn: &mut SqliteConnection,
+    workspace_id: Uuid,
+    filter: &UserFilter,
+) -> Result<QueryBuilder<Sqlite>, StoreError> {
+    let search = filter.search.as_deref();
+    let indexed = Indexed::new(conn, search::USERS_AND_IDENTITIES, workspace_id, search).await?;
     let mut query = QueryBuilder::<Sqlite>::new(SELECT);
-    let of_person = filter.user_identity_id.is_some()
+    let another_leads = indexed.is_some()
+        || filter.user_identity_id.is_some()
         || filter.identity_email_address.is_some()
         || filter.identity_phone_number.is_some();
-    columns::push_workspace(&mut query, "u.workspace_id", workspace_id, of_person);
+    columns::push_workspace(&mut query, "u.workspace_id", workspace_id, another_leads);
     if let Some(system) = filter.acs_system_id {
         query
-            .push(if of_person { " AND +" } else { " AND " })
+            .push(if another_leads { " AND +" } else { " AND " })
             .push("u.acs_system_id = ")
             .push_bind(system.to_string());
     }
@@ -383,13 +391,21 @@ fn filtered(workspace_id: Uuid, filter: &UserFilter) -> QueryBuilder<Sqlite> {
             .push(" AND u.created_ms < ")
             .push_bind(before.as_millisecond());
     }
-    if let Some(search) = &filter.search {
+    if let Some(indexed) = indexed {
+        query.push(" AND u.acs_user_id IN (WITH found AS (");
+        indexed.push_ids(&mut query);
+        query.push(
+            ") SELECT object_id FROM found UNION SELECT acs_user_id FROM acs_users \
+             WHERE deleted_ms IS NULL AND user_identity_id IN (SELECT object_id FROM found))",
+        );
+    }
+    if let Some(search) = search {
         query
             .push(" AND instr(lower(u.full_name || ' ' || coalesce(u.phone_number, '') || ' ' || coalesce(u.email_address, '') || ' ' || u.acs_user_id || ' ' || coalesce(u.user_identity_id, '') || ' ' || coalesce(i.full_name, '') || ' ' || coalesce(i.phone_number, '')), ")
             .push_bind(search.to_ascii_lowercase())
             .push(") > 0");
     }
-    query
+    Ok(query)
 }
 
 /// The users of a system who have no identity: to be completed with the system's id.
