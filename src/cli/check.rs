@@ -7,10 +7,13 @@ use std::{
 };
 
 use super::{Exit, Output, SettingsArgs};
+#[cfg(not(unix))]
+use crate::transport::{PortKind, is_listed};
 use crate::{
     config::{ConfigError, CoordinatorSettings, Settings, TokenSetting, parse_token},
     discovery::{DiscoverySettings, Lister},
     encoder::EncoderSettings,
+    transport::resolved,
 };
 
 /// Check configuration, state directory, token file and ports, and print every finding
@@ -192,10 +195,14 @@ fn port_problem(path: &Path) -> Option<io::Error> {
         .map(io::Error::from)
 }
 
-/// Whether a port is there; `COM` names live in the device namespace, which has no permissions to ask for.
+/// Whether a port is there: the system lists it. It is not opened, and has no permissions to ask for.
 #[cfg(not(unix))]
 fn port_problem(path: &Path) -> Option<io::Error> {
-    fs::metadata(Path::new(r"\\.\").join(path)).err()
+    match PortKind::of(path) {
+        PortKind::Serial if is_listed(path) => None,
+        PortKind::Serial => Some(io::ErrorKind::NotFound.into()),
+        PortKind::Hid => fs::metadata(path).err(),
+    }
 }
 
 /// Ports that are written differently and lead to the same device.
@@ -203,9 +210,7 @@ fn shared_ports(encoders: &[EncoderSettings]) -> Vec<String> {
     let mut seen: BTreeMap<PathBuf, &EncoderSettings> = BTreeMap::new();
     let mut findings = Vec::new();
     for encoder in encoders {
-        let Ok(device) = fs::canonicalize(&encoder.port) else {
-            continue;
-        };
+        let device = resolved(&encoder.port);
         if let Some(first) = seen.get(&device) {
             findings.push(format!(
                 "encoders \"{}\" and \"{}\": both ports are {}; give each encoder a port of its own",

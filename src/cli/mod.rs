@@ -14,7 +14,7 @@ mod scan;
 mod settings;
 mod tracing;
 
-use std::{path::Path, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -89,12 +89,6 @@ pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-}
-
-/// Whether two names lead to one port.
-fn same_node(left: &Path, right: &Path) -> bool {
-    let resolved = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    resolved(left) == resolved(right)
 }
 
 #[cfg(test)]

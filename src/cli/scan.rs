@@ -14,7 +14,7 @@ use crate::{
     config::Settings,
     drivers::{self, Encoder},
     encoder::{EncoderSettings, Poll},
-    transport::Opener,
+    transport::{Opener, same_node},
 };
 
 /// Wait for a card and print its technology, number and capacity; of a card that is drawn through, what stands on it
@@ -77,7 +77,7 @@ fn ways(settings: &Settings, name: Option<&str>) -> Result<Vec<EncoderSettings>,
     let configured = &settings.encoders;
     let is_configured = |port: &Path| {
         let mut configured = configured.iter();
-        configured.any(|encoder| super::same_node(&encoder.port, port))
+        configured.any(|encoder| same_node(&encoder.port, port))
     };
     let mut found = super::found::openable(settings);
     found.retain(|way| !is_configured(&way.port));

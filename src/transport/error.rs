@@ -10,7 +10,18 @@ use serialport::ErrorKind;
 use super::Control;
 
 /// How serialport words ENOTTY and EINVAL.
+#[cfg(unix)]
 const NO_SUCH_CONTROL: [&str; 2] = ["Not a typewriter", "Invalid argument"];
+
+/// ERROR_INVALID_FUNCTION, ERROR_NOT_SUPPORTED and ERROR_INVALID_PARAMETER.
+#[cfg(windows)]
+const NO_SUCH_CONTROL: [i32; 3] = [1, 50, 87];
+
+/// What a serial driver answers once its device was pulled out: ERROR_ACCESS_DENIED, ERROR_INVALID_HANDLE,
+/// ERROR_BAD_COMMAND, ERROR_GEN_FAILURE, ERROR_NO_SUCH_DEVICE, ERROR_OPERATION_ABORTED, ERROR_DEVICE_NOT_CONNECTED and
+/// ERROR_DEVICE_REMOVED.
+#[cfg(windows)]
+const GONE: [i32; 8] = [5, 6, 22, 31, 433, 995, 1_167, 1_617];
 
 /// Why a port could not be opened, or failed.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -109,6 +120,10 @@ pub(super) fn is_gone(error: &io::Error) -> bool {
         .iter()
         .any(|errno| errno.raw_os_error() == code);
     }
+    #[cfg(windows)]
+    if let Some(code) = error.raw_os_error() {
+        return GONE.contains(&code);
+    }
     matches!(
         error.kind(),
         io::ErrorKind::BrokenPipe
@@ -119,11 +134,26 @@ pub(super) fn is_gone(error: &io::Error) -> bool {
     )
 }
 
+/// Whether the port knows no such thing, as serialport words it.
+#[cfg(unix)]
+fn is_no_such_control(description: &str) -> bool {
+    NO_SUCH_CONTROL.contains(&description)
+}
+
+/// Whether the port knows no such thing. serialport hands on only the system's words, which are in the PC's language.
+#[cfg(windows)]
+fn is_no_such_control(description: &str) -> bool {
+    NO_SUCH_CONTROL.iter().any(|code| {
+        let words = io::Error::from_raw_os_error(*code).to_string();
+        words.strip_suffix(&format!(" (os error {code})")) == Some(description)
+    })
+}
+
 /// A pseudo terminal answers ENOTTY or EINVAL when its modem lines are to be set.
 pub(super) fn control_error(path: &Path, control: Control, error: &serialport::Error) -> PortError {
     let path = path.to_path_buf();
     let is_line = matches!(control, Control::Dtr(_) | Control::Rts(_));
-    if is_line && NO_SUCH_CONTROL.contains(&error.description.as_str()) {
+    if is_line && is_no_such_control(&error.description) {
         return PortError::Unsupported { path, control };
     }
     match error.kind() {

@@ -21,6 +21,8 @@ pub use opener::Opener;
 pub use serial::SerialPort;
 #[cfg(any(windows, test))]
 pub use threaded::ThreadedPort;
+#[cfg(windows)]
+pub(crate) use threaded::is_listed;
 
 use std::{
     fmt,
@@ -47,19 +49,37 @@ pub enum PortKind {
 impl PortKind {
     /// The kind of port that a name leads to; links are followed.
     pub fn of(path: &Path) -> Self {
-        let target = std::fs::canonicalize(path);
-        let target = target.as_deref().unwrap_or(path);
+        let target = resolved(path);
         let name = if cfg!(windows) {
             target.to_str()
         } else {
             target.file_name().and_then(|name| name.to_str())
         };
-        let begins = if cfg!(windows) { r"\\?\hid#" } else { "hidraw" };
+        let begins = if cfg!(windows) { r"\\?\HID#" } else { "hidraw" };
         match name {
-            Some(name) if name.to_lowercase().starts_with(begins) => Self::Hid,
+            Some(name) if name.starts_with(begins) => Self::Hid,
             _ => Self::Serial,
         }
     }
+}
+
+/// The device that a port's name leads to, so that two names of one device can be told: links are followed.
+#[cfg(unix)]
+pub fn resolved(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// The device that a port's name leads to, so that two names of one device can be told. Looking at it would open it, which
+/// moves DTR and RTS: only the spelling counts.
+#[cfg(windows)]
+pub fn resolved(path: &Path) -> PathBuf {
+    let name = path.to_string_lossy().to_uppercase();
+    PathBuf::from(name.strip_prefix(r"\\.\").unwrap_or(&name))
+}
+
+/// Whether two names lead to one port.
+pub fn same_node(left: &Path, right: &Path) -> bool {
+    left == right || resolved(left) == resolved(right)
 }
 
 /// How to open a port. All but the path is of no matter to a HID device.

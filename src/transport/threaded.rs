@@ -16,6 +16,9 @@ use super::{Control, PortError, PortSettings};
 /// How long the thread listens to the line before it looks for something to write: the delay that a write may meet.
 const LISTEN: Duration = Duration::from_millis(2);
 
+/// How long a write may take: the longest frame at the lowest baud rate, and then some.
+const WRITE_LIMIT: Duration = Duration::from_secs(5);
+
 /// How many pieces of input may wait for their reader before the thread stops reading.
 const PIECES: usize = 64;
 
@@ -156,13 +159,28 @@ impl Thread {
     fn obey(&mut self, order: Order) {
         match order {
             Order::Write(bytes, done) => {
-                let result = self.line.write_all(&bytes);
-                let _ = done.send(result.map_err(|error| PortError::from_io(&self.path, &error)));
+                let _ = done.send(self.write(&bytes));
             }
             Order::Control(control, done) => {
                 let _ = done.send(self.set(control));
             }
         }
+    }
+
+    /// The line has one time limit for both directions, at which Windows gives a write up, too.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), PortError> {
+        self.limit(WRITE_LIMIT)?;
+        self.line
+            .write_all(bytes)
+            .map_err(|error| PortError::from_io(&self.path, &error))?;
+        self.limit(LISTEN)
+    }
+
+    fn limit(&mut self, limit: Duration) -> Result<(), PortError> {
+        self.line.set_timeout(limit).map_err(|error| PortError::Io {
+            path: self.path.clone(),
+            reason: error.to_string(),
+        })
     }
 
     fn set(&mut self, control: Control) -> Result<(), PortError> {
@@ -189,11 +207,12 @@ fn is_pause(error: &io::Error) -> bool {
     )
 }
 
-/// Windows answers a port that another program holds with *access denied*.
+/// Windows answers a port that another program holds with *access denied*, which serialport does not tell from a port that is
+/// missing; but only the missing one is not listed.
 fn open_error(path: &Path, error: &serialport::Error) -> PortError {
     let path = path.to_path_buf();
     match error.kind() {
-        serialport::ErrorKind::Io(io::ErrorKind::PermissionDenied) => {
+        serialport::ErrorKind::NoDevice if is_listed(&path) => {
             PortError::Busy { path, holder: None }
         }
         serialport::ErrorKind::NoDevice | serialport::ErrorKind::Io(io::ErrorKind::NotFound) => {
@@ -206,4 +225,13 @@ fn open_error(path: &Path, error: &serialport::Error) -> PortError {
             reason: error.to_string(),
         },
     }
+}
+
+/// Whether the system lists a serial port of this name. Blocks.
+pub(crate) fn is_listed(path: &Path) -> bool {
+    let name = super::resolved(path);
+    let ports = serialport::available_ports().unwrap_or_default();
+    ports
+        .iter()
+        .any(|port| super::resolved(Path::new(&port.port_name)) == name)
 }

@@ -14,7 +14,6 @@ pub(super) use self::report::{Report, State};
 use super::{
     Exit, Output, SettingsArgs,
     found::{allowed, opened_by},
-    same_node,
 };
 use crate::{
     clock::Clock,
@@ -26,7 +25,7 @@ use crate::{
     drivers::{self, Driver, EncoderError},
     encoder::{EncoderIdentity, EncoderSettings},
     platform,
-    transport::Opener,
+    transport::{Opener, same_node},
 };
 
 /// How long one encoder may take to answer.

@@ -1,4 +1,4 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use encoder_protocols::wire::{Abilities, EncoderKey, KeyScope};
 
@@ -50,6 +50,8 @@ fn a_missing_port_is_told_with_what_to_do() {
 
 #[cfg(target_os = "linux")]
 mod attached {
+    use std::path::Path;
+
     use super::*;
     use crate::{
         config::Layers,

@@ -27,7 +27,7 @@ use crate::{
     clock::Clock,
     discovery::{Access, Candidate, DiscoverySettings, Lister, Match, Verdict, Watcher},
     drivers::Driver,
-    transport::Opener,
+    transport::{Opener, same_node},
 };
 
 /// How many commands may wait for an encoder's task.
@@ -364,15 +364,6 @@ impl Running {
         // Nobody listens any more only when the agent ends.
         let _ = self.parts.events.send((id, event)).await;
     }
-}
-
-/// Whether two names lead to one node.
-fn same_node(left: &Path, right: &Path) -> bool {
-    left == right
-        || matches!(
-            (std::fs::canonicalize(left), std::fs::canonicalize(right)),
-            (Ok(left), Ok(right)) if left == right
-        )
 }
 
 #[cfg(test)]

@@ -114,14 +114,14 @@ fn claim(path: &Path) -> Result<std::fs::File, PortError> {
 #[cfg(not(unix))]
 fn open_error(path: &Path, error: &HidError) -> PortError {
     let path = path.to_path_buf();
-    match error {
-        HidError::IoError { error } if error.kind() == std::io::ErrorKind::NotFound => {
-            PortError::NotFound { path }
-        }
-        error => PortError::Io {
-            path,
-            reason: error.to_string(),
-        },
+    if let HidError::IoError { error } = error
+        && error.kind() == std::io::ErrorKind::NotFound
+    {
+        return PortError::NotFound { path };
+    }
+    PortError::Io {
+        path,
+        reason: error.to_string(),
     }
 }
 
@@ -165,7 +165,9 @@ mod tests {
         };
         assert!(is_gone(&said("ioctl (GFEATURE): ENODEV: No such device")));
         assert!(!is_gone(&said("ioctl (GFEATURE): EPIPE: Broken pipe")));
-        let error = std::io::Error::from(rustix::io::Errno::NODEV);
+        // ENODEV, and ERROR_DEVICE_NOT_CONNECTED.
+        let code = if cfg!(windows) { 1_167 } else { 19 };
+        let error = std::io::Error::from_raw_os_error(code);
         assert!(is_gone(&HidError::IoError { error }));
     }
 
