@@ -8,9 +8,13 @@ mod doctor;
 #[cfg(unix)]
 mod emulate;
 mod found;
+#[cfg(any(windows, test))]
+mod log_file;
 mod output;
 mod run;
 mod scan;
+#[cfg(windows)]
+mod service;
 mod settings;
 mod tracing;
 
@@ -38,6 +42,8 @@ enum Command {
     Emulate(emulate::Args),
     Run(run::Args),
     Scan(scan::Args),
+    #[cfg(windows)]
+    Service(service::Args),
 }
 
 /// How a command ended, as its exit code tells.
@@ -51,13 +57,20 @@ pub enum Exit {
     Unusable,
 }
 
+impl Exit {
+    /// The exit code.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Unusable => 2,
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Done => 0,
-            Exit::Failed => 1,
-            Exit::Unusable => 2,
-        })
+        Self::from(exit.code())
     }
 }
 
@@ -77,6 +90,8 @@ pub fn main() -> ExitCode {
         Command::Emulate(args) => emulate::emulate(&args, &output),
         Command::Run(args) => run::run(&args, &output),
         Command::Scan(args) => scan::scan(&args, &output),
+        #[cfg(windows)]
+        Command::Service(args) => service::service(args, &output),
     };
     exit.into()
 }

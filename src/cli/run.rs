@@ -34,17 +34,22 @@ pub(super) fn run(args: &Args, output: &Output) -> Exit {
         output.complain(error);
         return Exit::Failed;
     }
-    match serve(&settings) {
-        Ok(exit) => exit,
-        Err(Failure::Agent(AgentError::Config(error))) => {
-            output.complain(error);
-            Exit::Unusable
-        }
-        Err(error) => {
-            output.complain(error);
-            Exit::Failed
-        }
-    }
+    let served = ServiceNotifier::from_environment()
+        .map_err(Failure::from)
+        .and_then(|notifier| serve(&settings, &notifier));
+    served.unwrap_or_else(|failure| {
+        output.complain(&failure);
+        failure.exit()
+    })
+}
+
+/// Runs until the notifier's service manager says stop; what goes wrong is logged.
+#[cfg(windows)]
+pub(super) fn serve_logged(settings: &Settings, notifier: &ServiceNotifier) -> Exit {
+    serve(settings, notifier).unwrap_or_else(|failure| {
+        tracing::error!("{failure}");
+        failure.exit()
+    })
 }
 
 /// Why the service cannot run.
@@ -56,12 +61,20 @@ enum Failure {
     Process(#[from] std::io::Error),
 }
 
-fn serve(settings: &Settings) -> Result<Exit, Failure> {
-    let notifier = ServiceNotifier::from_environment()?;
+impl Failure {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Agent(AgentError::Config(_)) => Exit::Unusable,
+            Self::Agent(_) | Self::Process(_) => Exit::Failed,
+        }
+    }
+}
+
+fn serve(settings: &Settings, notifier: &ServiceNotifier) -> Result<Exit, Failure> {
     let stop = CancellationToken::new();
     let agent = Agent::prepare(settings, stop.clone())?;
     let runtime = super::runtime()?;
-    let result = runtime.block_on(attend(agent, &stop, &notifier));
+    let result = runtime.block_on(attend(agent, &stop, notifier));
     runtime.shutdown_timeout(THREADS_LIMIT);
     result
 }

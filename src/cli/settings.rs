@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use crate::config::{ConfigError, DEFAULT_FILE, Layers, Settings};
+use crate::config::{ConfigError, Layers, Settings, default_file};
 
 /// Where the settings come from.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SettingsArgs {
     /// The configuration file
-    #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
+    #[arg(long, value_name = "FILE", default_value_os_t = default_file())]
     pub config: PathBuf,
     /// A setting to use in place of the file's, for example log.level=debug; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE")]

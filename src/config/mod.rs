@@ -42,11 +42,9 @@ pub const ENVIRONMENT_PREFIX: &str = "ENCODER_AGENT__";
 pub const ENVIRONMENT_SEPARATOR: &str = "__";
 
 /// Where the configuration is looked for when the command line does not say.
-pub const DEFAULT_FILE: &str = if cfg!(windows) {
-    r"C:\ProgramData\encoder-agent\agent.toml"
-} else {
-    "/etc/encoder-agent/agent.toml"
-};
+pub fn default_file() -> PathBuf {
+    crate::platform::settings_dir().join("agent.toml")
+}
 
 const ROOT_KEYS: &[&str] = &["state_dir", "coordinator", "discovery", "encoder", "log"];
 const COORDINATOR_KEYS: &[&str] = &[

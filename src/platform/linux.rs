@@ -10,6 +10,7 @@ use std::{
             net::{SocketAddr, UnixDatagram},
         },
     },
+    path::PathBuf,
     time::Duration,
 };
 
@@ -100,6 +101,11 @@ fn pretty_name(os_release: &str) -> Option<String> {
 /// The time since the PC was started, its sleep included.
 pub fn time_since_boot() -> Option<Duration> {
     Duration::try_from(clock_gettime(ClockId::Boottime)).ok()
+}
+
+/// Where the settings are.
+pub fn settings_dir() -> PathBuf {
+    PathBuf::from("/etc/encoder-agent")
 }
 
 #[cfg(test)]

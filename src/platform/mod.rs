@@ -2,15 +2,22 @@
 
 #[cfg(target_os = "linux")]
 mod linux;
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", windows)))]
 mod other;
 mod signals;
+#[cfg(windows)]
+mod windows;
 
 #[cfg(target_os = "linux")]
-pub use linux::{ServiceNotifier, os_name, time_since_boot};
-#[cfg(not(target_os = "linux"))]
-pub use other::{ServiceNotifier, os_name, time_since_boot};
+pub use linux::{ServiceNotifier, os_name, settings_dir, time_since_boot};
+#[cfg(not(any(target_os = "linux", windows)))]
+pub use other::{ServiceNotifier, os_name, settings_dir, time_since_boot};
 pub use signals::StopSignals;
+#[cfg(windows)]
+pub use windows::{
+    SERVICE_NAME, ServiceNotifier, os_name, run_as_service, settings_dir, system_error,
+    time_since_boot,
+};
 
 /// The PC's name, for people.
 pub fn host_name() -> String {

@@ -1,6 +1,6 @@
 //! Systems without a service manager that wants to be told.
 
-use std::{io, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 /// Tells nobody.
 #[derive(Debug)]
@@ -38,4 +38,9 @@ pub fn os_name() -> String {
 /// The system's monotonic clock is the runtime's.
 pub fn time_since_boot() -> Option<Duration> {
     None
+}
+
+/// Where the settings are.
+pub fn settings_dir() -> PathBuf {
+    PathBuf::from("/etc/encoder-agent")
 }

@@ -37,7 +37,7 @@ impl StopSignals {
     }
 }
 
-/// Ctrl-C and Ctrl-Break.
+/// Ctrl-C, Ctrl-Break, and the word of the system to a service.
 #[cfg(windows)]
 #[derive(Debug)]
 pub struct StopSignals {
@@ -63,6 +63,7 @@ impl StopSignals {
         tokio::select! {
             _ = self.ctrl_c.recv() => {}
             _ = self.ctrl_break.recv() => {}
+            () = super::windows::stop_wanted() => {}
         }
     }
 }
