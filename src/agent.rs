@@ -1,6 +1,6 @@
 //! The agent: journal, jobs, encoders and session, joined by channels.
 
-use std::{pin::pin, time::Duration};
+use std::{net::SocketAddr, pin::pin, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
@@ -12,14 +12,16 @@ use uuid::Uuid;
 
 use crate::{
     clock::Clock,
-    config::{ConfigError, Settings},
+    config::{ConfigError, Settings, TokenSetting},
     discovery::Lister,
     drivers::DRIVERS,
     encoder::{EncoderCommand, EncoderSettings, Fleet, FleetParts},
     jobs::{AgentFacts, Jobs, Now, Runner},
     journal::{Journal, JournalError},
+    local::{Address, Desk, DeskFacts, Server, listening_address},
     platform,
     session::{Session, TlsSetupError},
+    status::{ConfigStatus, Page},
     transport::Opener,
 };
 
@@ -51,7 +53,18 @@ pub struct Agent {
     runner: Runner,
     session: Session,
     fleet: Fleet,
+    desk: Desk,
+    told: Told,
+    address: Address,
+    http: Option<SocketAddr>,
     stop: CancellationToken,
+}
+
+/// What the parts around the agent tell of themselves.
+#[derive(Debug)]
+struct Told {
+    config: watch::Sender<ConfigStatus>,
+    problems: watch::Sender<Vec<String>>,
 }
 
 impl Agent {
@@ -74,6 +87,35 @@ impl Agent {
         let (events_in, session_events) = mpsc::channel(CHANNEL_ROOM);
         let (outgoing, outgoing_out) = mpsc::channel(CHANNEL_ROOM);
         let session = Session::new(coordinator, state_dir, clock, events_in, outgoing_out)?;
+        let (requests, desk_requests) = mpsc::channel(CHANNEL_ROOM);
+        let told = Told {
+            config: watch::Sender::new(ConfigStatus {
+                file: settings.file.clone(),
+                read_at: now.utc,
+                refused: None,
+                after_restart: Vec::new(),
+            }),
+            problems: watch::Sender::default(),
+        };
+        let facts_for_desk = DeskFacts {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            os: platform::os_name(),
+            hostname: platform::host_name(),
+            started_at: now.utc,
+            started: now.at,
+            url: coordinator.url.to_string(),
+            proxy: coordinator.proxy.as_ref().map(ToString::to_string),
+            token: token_place(&coordinator.token),
+            state_dir: state_dir.to_owned(),
+        };
+        let desk = Desk::new(
+            requests,
+            session.status(),
+            told.config.subscribe(),
+            told.problems.subscribe(),
+            facts_for_desk,
+            clock,
+        );
         let (encoder_events_in, encoder_events) = mpsc::channel(CHANNEL_ROOM);
         let (problems, device_problems) = watch::channel(Vec::new());
         let jobs = Jobs::recover(facts(), encoders, contents, now);
@@ -100,10 +142,19 @@ impl Agent {
                 encoders: commands,
                 device_problems,
                 encoder_events,
+                desk: desk_requests,
                 shutdown: stop.clone(),
             },
             session,
             fleet,
+            desk,
+            told,
+            address: listening_address(
+                settings.local.socket.as_deref(),
+                state_dir,
+                std::env::var_os("RUNTIME_DIRECTORY"),
+            ),
+            http: settings.local.http,
             stop,
         })
     }
@@ -118,10 +169,58 @@ impl Agent {
         let mut tasks = Tasks::new();
         tasks.push(tokio::spawn(self.fleet.run(leave.clone())));
         tasks.push(tokio::spawn(self.session.run(leave.clone())));
+        let local = serve_locally(&self.desk, &self.address, self.http, &self.told, &leave).await;
         let result = supervise(self.runner, &mut tasks, &self.stop).await;
         leave.cancel();
+        tasks.extend(local);
         join(tasks).await;
         result
+    }
+}
+
+/// Lets this PC's commands and monitors in. The agent does its work without them where that fails.
+async fn serve_locally(
+    desk: &Desk,
+    address: &Address,
+    http: Option<SocketAddr>,
+    told: &Told,
+    leave: &CancellationToken,
+) -> Vec<JoinHandle<()>> {
+    let mut tasks = Vec::new();
+    let mut problems = Vec::new();
+    match Server::listen(address, desk.clone()).await {
+        Ok(server) => tasks.push(tokio::spawn(server.serve(leave.clone()))),
+        Err(problem) => problems.push(format!(
+            "commands of this pc cannot ask the agent: {problem}"
+        )),
+    }
+    if let Some(http) = http {
+        match Page::listen(http).await {
+            Ok(page) => {
+                tracing::info!(address = %page.address(), "the status can be read over http");
+                let desk = desk.clone();
+                let look = move || {
+                    let desk = desk.clone();
+                    async move { desk.status().await.ok() }
+                };
+                tasks.push(tokio::spawn(page.serve(look, leave.clone())));
+            }
+            Err(problem) => {
+                problems.push(format!("the status cannot be read over http: {problem}"))
+            }
+        }
+    }
+    for problem in &problems {
+        tracing::warn!("{problem}");
+    }
+    told.problems.send_replace(problems);
+    tasks
+}
+
+fn token_place(token: &TokenSetting) -> String {
+    match token {
+        TokenSetting::Text(_) => "in the settings".to_owned(),
+        TokenSetting::File(path) => format!("in {}", path.display()),
     }
 }
 

@@ -15,6 +15,8 @@ pub mod encoder;
 pub mod fuzzing;
 pub mod jobs;
 pub mod journal;
+pub mod local;
 pub mod platform;
 pub mod session;
+pub mod status;
 pub mod transport;

@@ -18,6 +18,7 @@ mod discovery;
 mod encoder;
 mod error;
 mod layers;
+mod local;
 mod proxy;
 mod secret;
 mod table;
@@ -27,6 +28,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::{ConfigError, Place};
 pub use layers::Layers;
+pub use local::LocalSettings;
 pub use proxy::{ProxyProblem, ProxySettings};
 pub use secret::{Secret, TokenProblem, parse_token};
 pub use url::{CoordinatorUrl, UrlProblem};
@@ -46,7 +48,14 @@ pub fn default_file() -> PathBuf {
     crate::platform::settings_dir().join("agent.toml")
 }
 
-const ROOT_KEYS: &[&str] = &["state_dir", "coordinator", "discovery", "encoder", "log"];
+const ROOT_KEYS: &[&str] = &[
+    "state_dir",
+    "coordinator",
+    "discovery",
+    "encoder",
+    "local",
+    "log",
+];
 const COORDINATOR_KEYS: &[&str] = &[
     "url",
     "token",
@@ -70,6 +79,8 @@ pub struct Settings {
     pub discovery: DiscoverySettings,
     /// Every `[[encoder]]` with a `port`, in the order of the file.
     pub encoders: Vec<EncoderSettings>,
+    /// `[local]`: how the running agent is reached on this PC.
+    pub local: LocalSettings,
     /// `[log]`: what is logged.
     pub log: LogSettings,
 }
@@ -175,6 +186,7 @@ impl Settings {
                 .transpose()?,
             discovery: discovery::read(&root, by_key)?,
             encoders: by_port,
+            local: local::read(&root, file)?,
             log: root
                 .table("log", LOG_KEYS)?
                 .map_or(Ok(LogSettings::default()), |table| log(&table))?,

@@ -125,6 +125,7 @@ fn the_sample_file_is_accepted() {
         COORDINATOR_KEYS,
         LOG_KEYS,
         discovery::KEYS,
+        local::KEYS,
         encoder::KEYS,
     ]
     .concat();
@@ -138,6 +139,10 @@ fn the_sample_file_is_accepted() {
         panic!("{everything:?}");
     };
     assert_eq!(listed.key.0, "usb:0403:6001:A9XK01");
+    assert_eq!(
+        everything.local.http,
+        Some("127.0.0.1:9180".parse().unwrap())
+    );
     let rest = DiscoverySettings {
         listed: Vec::new(),
         ..everything.discovery
@@ -285,7 +290,7 @@ fn unknown_keys_are_refused_with_the_nearest_known_one() {
         (
             "[coordinator]",
             "[tls]\n[coordinator]",
-            "/etc/a.toml: `tls`: unknown key; known here: state_dir, coordinator, discovery, encoder, log",
+            "/etc/a.toml: `tls`: unknown key; known here: state_dir, coordinator, discovery, encoder, local, log",
         ),
     ] {
         assert_eq!(message(&edited(from, to)), expected);
@@ -418,6 +423,14 @@ fn bad_values_are_refused() {
         (
             format!("{LEAST}[log]\nformat = \"xml\""),
             "/etc/a.toml: `log.format`: got \"xml\"; expected text or json",
+        ),
+        (
+            format!("{LEAST}[local]\nhttp = \"9180\""),
+            "/etc/a.toml: `local.http`: got \"9180\"; expected a loopback address with a port such as \"127.0.0.1:9180\"",
+        ),
+        (
+            format!("{LEAST}[local]\nhttp = \"0.0.0.0:9180\""),
+            "/etc/a.toml: `local.http`: 0.0.0.0:9180 can be reached from other machines; expected a loopback address with a port such as \"127.0.0.1:9180\"",
         ),
     ] {
         assert_eq!(message(&text), expected);

@@ -37,6 +37,8 @@ pub(super) struct Attached {
     pub(super) operating: Option<JobId>,
     /// The encoder was told to look for cards.
     pub(super) watching: bool,
+    /// A command of this PC uses it: none of its jobs begins.
+    pub(super) lent: bool,
     pub(super) field: Field,
 }
 
@@ -64,6 +66,7 @@ impl Attached {
             queue: Vec::new(),
             operating: None,
             watching: false,
+            lent: false,
             field,
         }
     }
@@ -115,7 +118,7 @@ impl Attached {
         let identity = self.identity.as_ref();
         let (state, problem) = match &self.link {
             Link::Starting { .. } => (EncoderState::Starting, None),
-            Link::Up if self.queue.is_empty() => (EncoderState::Ready, None),
+            Link::Up if self.queue.is_empty() && !self.lent => (EncoderState::Ready, None),
             Link::Up => (EncoderState::Busy, None),
             Link::Gone { problem, .. } => (EncoderState::Fault, Some(problem.clone())),
         };

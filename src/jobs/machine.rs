@@ -269,6 +269,11 @@ impl Jobs {
         self.encoders.get(id.0)?.queue.first().copied()
     }
 
+    /// Whether a command of this PC uses the encoder.
+    pub(super) fn is_lent(&self, id: EncoderId) -> bool {
+        self.encoders.get(id.0).is_some_and(|encoder| encoder.lent)
+    }
+
     pub(super) fn is_head(&self, job: &Job) -> bool {
         self.head(job.encoder) == Some(job.id())
     }
@@ -296,7 +301,7 @@ impl Jobs {
 
     /// Brings an encoder to what its queue and its field ask for: looking for cards or not, and its head job on.
     pub(super) fn settle(&mut self, now: Now, id: EncoderId) {
-        let Some(encoder) = self.encoders.get_mut(id.0) else {
+        let Some(encoder) = self.encoders.get_mut(id.0).filter(|encoder| !encoder.lent) else {
             return;
         };
         let head = encoder.queue.first().and_then(|head| self.open.get(head));
@@ -422,6 +427,9 @@ impl Jobs {
                 guards: encoder.field.guards(),
             };
             self.defer(now, record);
+        }
+        if self.is_lent(id) {
+            return;
         }
         if let Some(job_id) = self.head(id) {
             self.compare_with_front(now, job_id, poll);

@@ -1,20 +1,26 @@
 //! The task around the machine: it waits for whatever comes first and carries out what the machine wants.
 
-use std::{collections::VecDeque, time::Duration};
+mod asked;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use tokio::{
     sync::{
         mpsc::{self, error::TrySendError},
-        watch,
+        oneshot, watch,
     },
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
-use encoder_protocols::moment::Moment;
+use encoder_protocols::{moment::Moment, wire::JobId};
 
 use super::{
     action::{Action, JobEnd, Now},
+    loan::{DeskRequest, Lent},
     machine::Jobs,
 };
 use crate::{
@@ -22,6 +28,7 @@ use crate::{
     encoder::{EncoderCommand, EncoderEvent, EncoderId},
     journal::{Journal, JournalError},
     session::{Outgoing, SessionEvent},
+    status::Tally,
 };
 
 /// How often outcomes beyond their retention are forgotten.
@@ -52,6 +59,8 @@ pub struct Runner {
     pub device_problems: watch::Receiver<Vec<String>>,
     /// What the encoder tasks report.
     pub encoder_events: mpsc::Receiver<(EncoderId, EncoderEvent)>,
+    /// What is asked at the desk.
+    pub desk: mpsc::Receiver<DeskRequest>,
     /// Cancelled when the agent is to stop.
     pub shutdown: CancellationToken,
 }
@@ -68,6 +77,10 @@ enum Wake {
     Room,
     /// A command that was not taken may be now.
     Retry,
+    /// Somebody asks something at the desk.
+    Desk(DeskRequest),
+    /// A borrowed encoder is given back.
+    Returned(EncoderId),
     Shutdown,
     /// The session's task is gone.
     SessionGone,
@@ -86,6 +99,10 @@ impl Runner {
             messages: VecDeque::new(),
             roads: self.encoders.iter().cloned().map(Road::to).collect(),
             session_open: true,
+            loans: BTreeMap::new(),
+            returns: mpsc::unbounded_channel(),
+            ends: BTreeMap::new(),
+            tally: Tally::default(),
             runner: self,
         };
         running.serve().await;
@@ -104,6 +121,16 @@ struct Running {
     messages: VecDeque<Outgoing>,
     /// The roads to the encoders, by their [`EncoderId`]s.
     roads: Vec<Road>,
+    /// The encoders that are lent.
+    loans: BTreeMap<EncoderId, Lent>,
+    /// Which of them are given back.
+    returns: (
+        mpsc::UnboundedSender<EncoderId>,
+        mpsc::UnboundedReceiver<EncoderId>,
+    ),
+    /// Who waits for the end of a job that was cancelled at the desk.
+    ends: BTreeMap<JobId, oneshot::Sender<JobEnd>>,
+    tally: Tally,
 }
 
 /// The road to an encoder's task.
@@ -158,9 +185,13 @@ impl Running {
         let now = self.now();
         self.runner.jobs.drain(now);
         self.carry_out().await;
+        self.recall_loans();
         self.runner.shutdown = CancellationToken::new();
         let drained = timeout(DRAIN_FOR, async {
-            while !(self.runner.jobs.is_drained() && self.messages.is_empty()) {
+            while !(self.runner.jobs.is_drained()
+                && self.messages.is_empty()
+                && self.loans.is_empty())
+            {
                 let wake = self.next().await;
                 if matches!(wake, Wake::EncodersGone) {
                     return;
@@ -203,6 +234,8 @@ impl Running {
                 Wake::Room
             }
             Ok(()) = runner.device_problems.changed() => Wake::DeviceProblems,
+            Some(id) = self.returns.1.recv() => Wake::Returned(id),
+            Some(request) = runner.desk.recv() => Wake::Desk(request),
             () = clock.sleep_until(wake_at.unwrap_or_default()), if wake_at.is_some() => Wake::Timeout,
             () = tokio::time::sleep(COMMAND_RETRY), if commands_wait => Wake::Retry,
             () = clock.sleep_until(self.compact_at) => Wake::Compact,
@@ -216,7 +249,7 @@ impl Running {
             Wake::Session(event) => self.runner.jobs.handle_session(now, event),
             Wake::Encoder(id, event) => {
                 self.pave(id, &event);
-                self.runner.jobs.handle_encoder(now, id, event);
+                self.encoder_event(now, id, event);
             }
             Wake::DeviceProblems => {
                 let problems = self.runner.device_problems.borrow_and_update().clone();
@@ -225,9 +258,15 @@ impl Running {
             Wake::Timeout => self.runner.jobs.handle_timeout(now),
             Wake::Compact => self.compact(now).await,
             Wake::Retry => self.retry_commands(),
+            Wake::Desk(request) => self.ask(now, request).await,
+            Wake::Returned(id) => {
+                self.loans.remove(&id);
+                self.runner.jobs.give_back(now, id);
+            }
             Wake::Room | Wake::Shutdown | Wake::SessionGone | Wake::EncodersGone => {}
         }
         self.carry_out().await;
+        self.recall_wanted();
     }
 
     /// Carries out everything that the machine wants, in order.
@@ -250,7 +289,7 @@ impl Running {
                 }
                 Action::Send(message) => self.send(message),
                 Action::Command(id, command) => self.command(id, command),
-                Action::Ended(end) => log_end(&end),
+                Action::Ended(end) => self.ended(end),
             }
         }
     }
@@ -276,6 +315,16 @@ impl Running {
             None => tracing::info!("the journal can be written again"),
         }
         self.journal_problem = problem.cloned();
+    }
+
+    /// Takes the end of a job.
+    fn ended(&mut self, end: JobEnd) {
+        log_end(&end);
+        self.tally.count(&end, self.runner.clock.utc());
+        if let Some(waiting) = self.ends.remove(&end.job_id) {
+            // Whoever cancelled it may have gone.
+            let _ = waiting.send(end);
+        }
     }
 
     fn send(&mut self, message: Outgoing) {

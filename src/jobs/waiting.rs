@@ -22,6 +22,12 @@ use crate::{
 impl Jobs {
     /// Brings the job at the head of a queue on, as far as it can go now.
     pub(super) fn go_on(&mut self, now: Now, job_id: JobId) {
+        let Some(id) = self.open.get(&job_id).map(|job| job.encoder) else {
+            return;
+        };
+        if self.is_lent(id) {
+            return;
+        }
         let Some(job) = self.open.get_mut(&job_id) else {
             return;
         };
@@ -32,7 +38,6 @@ impl Jobs {
                 if job.times.headed.is_none() {
                     job.times.headed = Some(now.at);
                     job.wait.go_on(now.at);
-                    let id = job.encoder;
                     self.command(id, EncoderCommand::Signal(Signal::Waiting));
                 }
                 self.consider(now, job_id);

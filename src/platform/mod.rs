@@ -19,6 +19,20 @@ pub use windows::{
     time_since_boot,
 };
 
+/// The free room on the file system of a path, in bytes; none where the system does not tell.
+pub fn free_bytes(path: &std::path::Path) -> Option<u64> {
+    #[cfg(unix)]
+    let free = rustix::fs::statvfs(path)
+        .ok()
+        .map(|told| told.f_bavail.saturating_mul(told.f_frsize));
+    #[cfg(not(unix))]
+    let free = {
+        let _ = path;
+        None
+    };
+    free
+}
+
 /// The PC's name, for people.
 pub fn host_name() -> String {
     #[cfg(unix)]

@@ -22,6 +22,7 @@ use super::{
     backoff::{Backoff, Jitter},
     error::{ConnectError, ConnectionEnd},
 };
+use crate::status::SessionState;
 
 /// How long the coordinator may take for `welcome`.
 pub(super) const WELCOME_LIMIT: Duration = Duration::from_secs(10);
@@ -112,6 +113,15 @@ impl Machine {
                 "another token is configured; connecting at once".to_owned(),
             );
             self.state = State::Waiting { until: now };
+        }
+    }
+
+    /// How it stands, for people.
+    pub fn standing(&self) -> SessionState {
+        match &self.state {
+            State::Open(_) => SessionState::Connected,
+            State::Connecting | State::AwaitingWelcome { .. } => SessionState::Connecting,
+            State::Waiting { .. } | State::Stopped => SessionState::Waiting,
         }
     }
 

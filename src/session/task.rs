@@ -6,7 +6,7 @@ use encoder_protocols::{
     moment::Moment,
     wire::{AgentMessage, SecretText, WireMessage},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, trace, warn};
 
@@ -17,6 +17,7 @@ use super::{
     error::{ConnectError, ConnectionEnd},
     machine::Machine,
     socket::{Connector, Incoming, Socket},
+    status::{Board, SessionStatus},
     token::TokenStore,
 };
 use crate::{
@@ -35,6 +36,7 @@ pub struct Session {
     connector: Connector,
     tokens: TokenStore,
     clock: Clock,
+    board: Board,
     line: Line,
     /// The configured token as it was at the last attempt.
     tried: Option<Secret>,
@@ -82,6 +84,7 @@ impl Session {
             connector: Connector::new(coordinator)?,
             tokens: TokenStore::new(coordinator, state_dir),
             clock,
+            board: Board::new(clock.utc()),
             line: Line::Down,
             tried: None,
             unflushed_since: None,
@@ -89,6 +92,11 @@ impl Session {
             events,
             outgoing,
         })
+    }
+
+    /// How it stands, from now on.
+    pub fn status(&self) -> watch::Receiver<SessionStatus> {
+        self.board.watch()
     }
 
     /// Keeps the conversation going until `stop` is cancelled or the jobs are gone; then says farewell and ends.
@@ -119,9 +127,13 @@ impl Session {
                 Action::Ping => self.ping(),
                 Action::StoreToken(token) => store_token(self.tokens.clone(), token).await,
                 Action::Event(event) => self.pending.push_back(event),
-                Action::Log(notice) => log(&notice),
+                Action::Log(notice) => {
+                    log(&notice);
+                    self.board.note(&notice, self.clock.utc());
+                }
             }
         }
+        self.board.stands(self.machine.standing(), self.clock.utc());
     }
 
     fn connect(&mut self, refusals: u32) -> Line {

@@ -509,7 +509,7 @@ impl Bench {
         self.now.at = at;
     }
 
-    fn carry_out(&mut self) {
+    pub(super) fn carry_out(&mut self) {
         while let Some(action) = self.jobs.poll_action() {
             match action {
                 Action::Persist(records) => {

@@ -7,6 +7,7 @@
 
 mod bench;
 mod clocks;
+mod desk;
 mod fresh_card;
 mod journal_failures;
 mod looking;

@@ -58,6 +58,7 @@ fn start(dir: &std::path::Path) -> Ends {
         encoders: vec![commands],
         device_problems: tokio::sync::watch::channel(Vec::new()).1,
         encoder_events,
+        desk: mpsc::channel(1).1,
         shutdown: shutdown.clone(),
     };
     Ends {

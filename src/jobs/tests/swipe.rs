@@ -356,7 +356,7 @@ fn is_unknown(error: &JobError, words: &str) {
 }
 
 /// An encode whose write awaits its swipe.
-fn armed(bench: &mut Bench) -> JobId {
+pub(super) fn armed(bench: &mut Bench) -> JobId {
     let job = bench.encode(1, 1);
     bench.poll(READY);
     let [presented] = bench.presented().try_into().unwrap();
