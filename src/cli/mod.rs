@@ -2,20 +2,24 @@
 //!
 //! Every command ends with one of three codes: [`Exit::Done`], [`Exit::Failed`] or [`Exit::Unusable`].
 
+mod cancel;
 mod check;
 mod devices;
 mod doctor;
 #[cfg(unix)]
 mod emulate;
+mod encode;
 mod found;
 #[cfg(any(windows, test))]
 mod log_file;
 mod output;
 mod run;
+mod running;
 mod scan;
 #[cfg(windows)]
 mod service;
 mod settings;
+mod status;
 mod tracing;
 
 use std::process::ExitCode;
@@ -35,15 +39,18 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Cancel(cancel::Args),
     Check(check::Args),
     Devices(devices::Args),
     Doctor(doctor::Args),
     #[cfg(unix)]
     Emulate(emulate::Args),
+    Encode(encode::Args),
     Run(run::Args),
     Scan(scan::Args),
     #[cfg(windows)]
     Service(service::Args),
+    Status(status::Args),
 }
 
 /// How a command ended, as its exit code tells.
@@ -83,15 +90,18 @@ pub fn command() -> clap::Command {
 pub fn main() -> ExitCode {
     let output = Output::standard();
     let exit = match Cli::parse().command {
+        Command::Cancel(args) => cancel::cancel(&args, &output),
         Command::Check(args) => check::check(&args, &output),
         Command::Devices(args) => devices::devices(&args, &output),
         Command::Doctor(args) => doctor::doctor(&args, &output),
         #[cfg(unix)]
         Command::Emulate(args) => emulate::emulate(&args, &output),
+        Command::Encode(args) => encode::encode(&args, &output),
         Command::Run(args) => run::run(&args, &output),
         Command::Scan(args) => scan::scan(&args, &output),
         #[cfg(windows)]
         Command::Service(args) => service::service(args, &output),
+        Command::Status(args) => status::status(&args, &output),
     };
     exit.into()
 }

@@ -1,4 +1,4 @@
-//! `scan`: waits for a card on an encoder and tells what it is. Needs no coordinator.
+//! `scan`: waits for a card on an encoder and tells what it is, through the agent where it runs. Needs no coordinator.
 
 mod found;
 mod swipe;
@@ -8,12 +8,13 @@ use std::{path::Path, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use self::found::Found;
-use super::{Exit, Output, SettingsArgs};
+use super::{Exit, Output, SettingsArgs, running};
 use crate::{
     clock::Clock,
     config::Settings,
     drivers::{self, Encoder},
     encoder::{EncoderSettings, Poll},
+    local::{Ask, ClientError, Reply, Scanned},
     transport::{Opener, same_node},
 };
 
@@ -42,6 +43,16 @@ pub(super) fn scan(args: &Args, output: &Output) -> Exit {
             return Exit::Unusable;
         }
     };
+    let runtime = match super::runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output.complain(error);
+            return Exit::Failed;
+        }
+    };
+    if let Some(asked) = runtime.block_on(ask_agent(args, output)) {
+        return tell(asked, args, output);
+    }
     let chosen = settings
         .require_encoders()
         .map_err(|error| error.to_string())
@@ -53,9 +64,39 @@ pub(super) fn scan(args: &Args, output: &Output) -> Exit {
             return Exit::Unusable;
         }
     };
-    let found = super::runtime()
-        .map_err(|error| error.to_string())
-        .and_then(|runtime| runtime.block_on(find(&ways, Duration::from_secs(args.wait), output)));
+    let found = runtime.block_on(find(&ways, Duration::from_secs(args.wait), output));
+    tell(found, args, output)
+}
+
+/// The card that the running agent, which has the ports, finds; none where no agent runs.
+async fn ask_agent(args: &Args, output: &Output) -> Option<Result<Found, String>> {
+    let addresses = running::addresses(&args.settings).ok()?;
+    let mut client = match running::reach(&addresses).await {
+        Ok(client) => client,
+        Err(ClientError::NotRunning(_)) => return None,
+        Err(error) => return Some(Err(error.to_string())),
+    };
+    let ask = Ask::Scan {
+        encoder: args.encoder.clone(),
+        wait_s: args.wait,
+    };
+    let reply = running::ask(&mut client, &ask, |advice| output.complain(advice)).await;
+    Some(match reply {
+        Ok(Reply::Scanned(Scanned { card, tracks: None })) => Ok(Found::Lying(card)),
+        Ok(Reply::Scanned(Scanned {
+            card,
+            tracks: Some(tracks),
+        })) => Ok(Found::Swiped { card, tracks }),
+        Ok(Reply::Failed(error)) => Err(running::in_words(&error)),
+        Ok(Reply::Refused { message }) => Err(message),
+        Ok(Reply::Status(_) | Reply::Progress { .. } | Reply::Cancelled(_) | Reply::Encoded(_)) => {
+            Err(ClientError::Garbled.to_string())
+        }
+        Err(error) => Err(error.to_string()),
+    })
+}
+
+fn tell(found: Result<Found, String>, args: &Args, output: &Output) -> Exit {
     match found {
         Ok(card) => {
             output.line(if args.json {

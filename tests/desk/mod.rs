@@ -72,7 +72,7 @@ impl Desk {
 
     /// The same with an encoder of any driver.
     pub(crate) async fn driving(driver: &str, port: &Path, more: &str) -> Self {
-        Self::with(&format!(
+        Self::with_settings(&format!(
             "[discovery]\nenabled = false\n\
              [[encoder]]\nname = \"Front Desk\"\ndriver = \"{driver}\"\nport = \"{}\"\n{more}\n",
             port.display()
@@ -83,7 +83,7 @@ impl Desk {
     /// A desk whose encoders are found among the devices of this tree, where every one may be asked.
     #[cfg(target_os = "linux")]
     pub(crate) async fn finding(tree: &tree::Tree, more: &str) -> Self {
-        Self::with(&format!(
+        Self::with_settings(&format!(
             "[discovery]\nprobe = true\nsys = \"{}\"\ndev = \"{}\"\n{more}\n",
             tree.sys().display(),
             tree.dev().display()
@@ -91,7 +91,8 @@ impl Desk {
         .await
     }
 
-    async fn with(more: &str) -> Self {
+    /// A desk with these tables beside those of the coordinator and the log.
+    pub(crate) async fn with_settings(more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -5,7 +5,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +14,7 @@ pub(super) use self::report::{Report, State};
 use super::{
     Exit, Output, SettingsArgs,
     found::{allowed, opened_by},
+    running,
 };
 use crate::{
     clock::Clock,
@@ -25,6 +26,7 @@ use crate::{
     drivers::{self, Driver, EncoderError},
     encoder::{EncoderIdentity, EncoderSettings},
     platform,
+    status::{EncoderState, EncoderStatus, Status},
     transport::{Opener, same_node},
 };
 
@@ -65,7 +67,10 @@ pub(super) fn devices(args: &Args, output: &Output) -> Exit {
             return Exit::Failed;
         }
     };
-    let reports = runtime.block_on(look(&settings, args.dry_run, output));
+    let reports = runtime.block_on(async {
+        let agent = running::status(&args.settings).await.ok();
+        look(&settings, args.dry_run, agent.as_ref(), output).await
+    });
     for report in &reports {
         if args.json {
             output.line(serde_json::to_string(report).unwrap_or_default());
@@ -80,7 +85,13 @@ pub(super) fn devices(args: &Args, output: &Output) -> Exit {
     }
 }
 
-pub(super) async fn look(settings: &Settings, dry_run: bool, output: &Output) -> Vec<Report> {
+/// Looks at every device; those that the running agent has are told as it knows them.
+pub(super) async fn look(
+    settings: &Settings,
+    dry_run: bool,
+    agent: Option<&Status>,
+    output: &Output,
+) -> Vec<Report> {
     let lister = Lister::system(&settings.discovery);
     let candidates = if settings.discovery.enabled {
         lister.list().unwrap_or_else(|error| {
@@ -99,9 +110,12 @@ pub(super) async fn look(settings: &Settings, dry_run: bool, output: &Output) ->
             .clone()
             .find(|other| same_node(&encoder.port, &other.port));
         let mut report = Report::configured(encoder, candidate);
+        let held = holds(agent, &encoder.port);
         if dry_run {
             report.state = State::WouldBeOpened;
             report.would_send = dry_run::first_words(std::slice::from_ref(encoder)).await;
+        } else if let Some(held) = held {
+            report.take_agents(held);
         } else {
             report.take_answer(&ask(encoder).await);
         }
@@ -112,7 +126,8 @@ pub(super) async fn look(settings: &Settings, dry_run: bool, output: &Output) ->
         let mut listed = settings.encoders.iter();
         !listed.any(|encoder| same_node(&encoder.port, &candidate.port))
     });
-    let others = join_all(others.map(|candidate| found(candidate, settings, dry_run))).await;
+    let others = others.map(|candidate| found(candidate, settings, dry_run, agent));
+    let others = join_all(others).await;
     let missing = settings.discovery.missing(&candidates).map(Report::missing);
     configured
         .into_iter()
@@ -122,9 +137,18 @@ pub(super) async fn look(settings: &Settings, dry_run: bool, output: &Output) ->
 }
 
 /// What is attached and not configured: asked where the agent would ask it too.
-async fn found(candidate: &Candidate, settings: &Settings, dry_run: bool) -> Report {
+async fn found(
+    candidate: &Candidate,
+    settings: &Settings,
+    dry_run: bool,
+    agent: Option<&Status>,
+) -> Report {
     let matched = Match::of(candidate);
     let mut report = Report::found(candidate, &matched);
+    if let Some(held) = holds(agent, &candidate.port).filter(|_| !dry_run) {
+        report.take_agents(held);
+        return report;
+    }
     let listed = settings.discovery.listed_as(candidate);
     if let Some(listed) = listed {
         report.list(listed);
@@ -176,6 +200,12 @@ async fn found(candidate: &Candidate, settings: &Settings, dry_run: bool) -> Rep
         report.no_answer(driver.name(), &answer);
     }
     report
+}
+
+/// The encoder at this port, where the running agent has it.
+fn holds<'a>(agent: Option<&'a Status>, port: &Path) -> Option<&'a EncoderStatus> {
+    let mut encoders = agent?.encoders.iter();
+    encoders.find(|encoder| encoder.state != EncoderState::Absent && same_node(&encoder.port, port))
 }
 
 impl Report {

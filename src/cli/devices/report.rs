@@ -9,6 +9,7 @@ use crate::{
     },
     drivers::EncoderError,
     encoder::{EncoderIdentity, EncoderSettings},
+    status::{EncoderState, EncoderStatus},
     transport::{PortError, PortKind},
 };
 
@@ -206,6 +207,25 @@ impl Report {
         if let Err(error) = answer {
             let why = self.why.take().unwrap_or_default();
             self.why = Some(format!("{why}; {driver}: {error}"));
+        }
+    }
+
+    /// The running agent has it, and knows this of it.
+    pub(super) fn take_agents(&mut self, encoder: &EncoderStatus) {
+        self.name = Some(encoder.name.clone());
+        self.key = Some(encoder.key.0.clone());
+        self.driver = Some(encoder.driver.clone());
+        self.model.clone_from(&encoder.model);
+        self.serial.clone_from(&encoder.serial);
+        self.firmware.clone_from(&encoder.firmware);
+        self.held_by = Some("the running encoder-agent".to_owned());
+        self.problem.clone_from(&encoder.problem);
+        self.state = match encoder.state {
+            EncoderState::Ready | EncoderState::Busy | EncoderState::Lent => State::Ready,
+            EncoderState::Starting | EncoderState::Fault | EncoderState::Absent => State::Fault,
+        };
+        if self.state == State::Fault && self.problem.is_none() {
+            self.problem = Some("the agent is opening it: ask again".to_owned());
         }
     }
 

@@ -81,7 +81,7 @@ mod attached {
         );
         let settings = Settings::parse(&text, &Layers::default()).unwrap();
         let runtime = super::super::super::runtime().unwrap();
-        runtime.block_on(look(&settings, dry_run, &Output::standard()))
+        runtime.block_on(look(&settings, dry_run, None, &Output::standard()))
     }
 
     #[test]

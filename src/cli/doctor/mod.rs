@@ -10,11 +10,13 @@ use std::{path::Path, time::Duration};
 
 use jiff::SignedDuration;
 
-use super::{Exit, Output, SettingsArgs, check, devices};
+use super::{Exit, Output, SettingsArgs, check, devices, running};
 use crate::{
     clock::Clock,
     config::{CoordinatorSettings, Settings},
+    local::ClientError,
     session::{self, Hop},
+    status::{HealthState, Status, duration},
 };
 use devices::{Report, State as DeviceState};
 use finding::{Finding, State, exit};
@@ -65,7 +67,9 @@ async fn examine(args: &SettingsArgs, output: &Output) -> Vec<Finding> {
     if let (Some(coordinator), Some(state_dir)) = (&settings.coordinator, &settings.state_dir) {
         findings.extend(of_the_road(coordinator, state_dir, Clock::start()).await);
     }
-    let reports = devices::look(&settings, false, output).await;
+    let agent = running::status(args).await;
+    findings.push(of_agent(&agent));
+    let reports = devices::look(&settings, false, agent.as_ref().ok(), output).await;
     findings.extend(of_encoders(&reports));
     findings
 }
@@ -137,6 +141,32 @@ fn of_clocks(ahead: SignedDuration) -> Finding {
     Finding::new("clock", State::Warning, what).fixed_by(Some(fix))
 }
 
+/// The running agent, as it sees itself.
+fn of_agent(agent: &Result<Status, ClientError>) -> Finding {
+    let status = match agent {
+        Ok(status) => status,
+        Err(error @ ClientError::NotRunning(_)) => {
+            return Finding::new("agent", State::Skipped, error.to_string());
+        }
+        Err(
+            error @ (ClientError::NotPermitted(_)
+            | ClientError::HungUp
+            | ClientError::Garbled
+            | ClientError::Silent
+            | ClientError::Refused(_)),
+        ) => return Finding::new("agent", State::Warning, error.to_string()),
+    };
+    let running = duration(Duration::from_secs(status.agent.uptime_s));
+    let version = &status.agent.version;
+    if status.health.state == HealthState::Ok {
+        let what = format!("version {version} runs for {running}, and all is well");
+        return Finding::new("agent", State::Good, what);
+    }
+    let problems = status.health.problems.join("; ");
+    let what = format!("version {version} runs for {running}, and reports: {problems}");
+    Finding::new("agent", State::Warning, what)
+}
+
 /// Every device that is an encoder or may be one.
 fn of_encoders(reports: &[Report]) -> Vec<Finding> {
     let mut findings: Vec<_> = reports.iter().filter_map(of_encoder).collect();
@@ -160,7 +190,13 @@ fn of_encoder(report: &Report) -> Option<Finding> {
         DeviceState::Ready => {
             let facts = [&report.model, &report.firmware].into_iter().flatten();
             let facts: Vec<_> = facts.map(String::as_str).collect();
-            (State::Good, format!("{name} answers: {}", facts.join(", ")))
+            let whom = if report.held_by.is_some() {
+                " the running agent"
+            } else {
+                ""
+            };
+            let facts = facts.join(", ");
+            (State::Good, format!("{name} answers{whom}: {facts}"))
         }
         DeviceState::InUse if is_the_agents => {
             let what = format!("{name}: the agent runs and has it");
