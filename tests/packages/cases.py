@@ -98,12 +98,22 @@ class Desk:
         until("the emulated encoder", lambda: self.machine.does(f"test -e {ENCODER}") and (self.machine.shared / "control").exists())
         self.machine.run(f"port=$(readlink {ENCODER}); chgrp dialout $port; chmod 660 $port")
 
+    def says(self, unit, text, otherwise):
+        """Whether a program, since it was started, has said this after whatever else it says of the matter."""
+        said = self.machine.run(
+            f"journalctl --quiet --output=cat _SYSTEMD_INVOCATION_ID=$(systemctl show --value --property=InvocationID {unit}) "
+            f"| grep -e '{text}' -e '{otherwise}' | tail -n 1")
+        return text in said
+
     def ready_encoder(self):
         def ready():
-            found = self.operate("encoder", "list")
+            # The list tells what the agent said last, which may be before either was started.
+            is_current = (self.says(COORDINATOR, "an agent has connected", "session has ended")
+                          and self.says(AGENT, "the encoder is ready", "the encoder cannot be used"))
+            found = self.operate("encoder", "list") if is_current else []
             return next((encoder for encoder in found if encoder["state"] == "present"), None)
 
-        return until("the encoder to be there", ready)
+        return until("the encoder to be there and ready, and its agent connected", ready)
 
     def begin_encode(self):
         made = self.ask("/acs/credentials/create", acs_user_id=self.keys["user"], access_method="card",
