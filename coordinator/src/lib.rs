@@ -16,6 +16,7 @@ pub mod http;
 pub mod ids;
 pub mod jobs;
 pub mod key_server;
+mod metrics;
 pub mod operator;
 pub mod outbound;
 pub mod provider;

@@ -19,6 +19,7 @@ use crate::{
     desk::{Desk, DeskSettings},
     encryption::{CertificateError, CertificateFiles, Encryption},
     http::{self, Hosts},
+    metrics,
     outbound::{Client, Reach, SystemResolver, TlsSetupError, client_config},
     state::{App, AppState, StopSignal},
     store::{Store, StoreError},
@@ -33,6 +34,13 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// How often it looks meanwhile.
 const LOCK_LOOK: Duration = Duration::from_millis(50);
 
+/// What those who read `/metrics` may take.
+const METRICS_LIMITS: Limits = Limits {
+    connections: 16,
+    head: Duration::from_secs(10),
+    stall: Duration::from_secs(10),
+};
+
 /// How long requests that are under way may go on once the service is to stop.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
@@ -41,6 +49,8 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 pub struct ServeOptions {
     /// The address to listen on; port 0 takes any free one.
     pub listen: SocketAddr,
+    /// The address of `/metrics`; none for nowhere.
+    pub metrics: Option<SocketAddr>,
     /// The certificate that connections are encrypted with; none for plain HTTP.
     pub certificate: Option<CertificateFiles>,
     /// The database.
@@ -107,6 +117,7 @@ pub enum ServeError {
 pub struct Service {
     listener: TcpListener,
     address: SocketAddr,
+    metrics: Option<TcpListener>,
     encryption: Option<Arc<Encryption>>,
     state: AppState,
     demo: Option<Demo>,
@@ -152,6 +163,10 @@ impl Service {
             Some(listening) => adopt(listening)?,
             None => listen(options.listen).await?,
         };
+        let metrics = match options.metrics {
+            Some(address) => Some(listen(address).await?.0),
+            None => None,
+        };
         let desk = Desk::start_with(store.clone(), clock, options.desk, client).await?;
         let state = Arc::new(App {
             store,
@@ -164,6 +179,7 @@ impl Service {
         Ok(Self {
             listener,
             address,
+            metrics,
             encryption,
             state,
             demo,
@@ -207,6 +223,7 @@ impl Service {
         let Self {
             listener,
             address,
+            metrics,
             encryption,
             state,
             courier,
@@ -219,6 +236,12 @@ impl Service {
         if let Some(encryption) = encryption.clone() {
             let stop = state.stop.clone();
             tokio::spawn(async move { encryption.follow(&stop).await });
+        }
+        if let Some(listener) = metrics {
+            let (app, stop) = (metrics::router(state.clone()), state.stop.clone());
+            tokio::spawn(async move {
+                connections::serve(listener, app, METRICS_LIMITS, None, &stop).await;
+            });
         }
         let app = http::router(state.clone());
         tokio::select! {
@@ -307,6 +330,7 @@ mod tests {
         let database = folder.join("store.db");
         ServeOptions {
             listen: "127.0.0.1:0".parse().unwrap(),
+            metrics: None,
             certificate: None,
             database: format!("sqlite:{}", database.display()).parse().unwrap(),
             master_key: None,

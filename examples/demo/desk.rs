@@ -78,6 +78,7 @@ fn join(thread: &mut Option<JoinHandle<()>>) {
 fn start_coordinator(folder: &Path) -> Result<(Part<StopSignal>, String, Demo), Box<dyn Error>> {
     let options = ServeOptions {
         listen: "127.0.0.1:0".parse()?,
+        metrics: None,
         certificate: None,
         database: format!("sqlite:{}", folder.join("coordinator.sqlite").display()).parse()?,
         master_key: None,

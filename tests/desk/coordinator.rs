@@ -179,6 +179,7 @@ fn options(folder: &Path) -> ServeOptions {
     let database = format!("sqlite:{}", folder.join("coordinator.sqlite").display());
     ServeOptions {
         listen: "127.0.0.1:0".parse().unwrap(),
+        metrics: None,
         certificate: None,
         database: database.parse().unwrap(),
         master_key: None,

@@ -21,6 +21,9 @@ pub(super) struct ServeArguments {
     /// The address to listen on; port 0 takes any free one. A socket that systemd hands over takes its place
     #[arg(long, default_value = "127.0.0.1:8480")]
     listen: SocketAddr,
+    /// A further address, on which GET /metrics tells Prometheus how many agents, jobs and deliveries there are; unencrypted
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<SocketAddr>,
     /// The certificate that connections are encrypted with, and those between it and its authority, as a PEM file; read
     /// again when it changes
     #[arg(long, value_name = "FILE", requires = "tls_key")]
@@ -61,6 +64,7 @@ impl ServeArguments {
         let listening = systemd::listening_socket().map_err(ServeError::Inherited)?;
         let options = ServeOptions {
             listen: self.listen,
+            metrics: self.metrics,
             certificate: self
                 .tls_certificate
                 .zip(self.tls_key)

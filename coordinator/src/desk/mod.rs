@@ -10,6 +10,7 @@ mod round;
 mod scanned;
 mod simulated;
 mod take;
+mod tally;
 mod task;
 
 use std::{
@@ -37,6 +38,7 @@ use asking::Answered;
 pub use operator::work_off;
 use round::Round;
 use simulated::SimulatedAnswer;
+pub use tally::{Ending, Tally};
 use task::Task;
 
 /// How many inputs may wait before those who bring them wait.
@@ -70,6 +72,7 @@ pub struct Desk {
     rounds: watch::Receiver<u64>,
     stores: watch::Sender<bool>,
     problems: watch::Receiver<Problems>,
+    tally: Arc<Tally>,
     heartbeat: Duration,
 }
 
@@ -171,6 +174,7 @@ impl Desk {
         let (rounds, counted) = watch::channel(0);
         let stores = watch::Sender::new(true);
         let (told, problems) = watch::channel(Problems::new());
+        let tally = Arc::new(Tally::default());
         let heartbeat = settings.heartbeat;
         let task = Task {
             greeting: Greeting {
@@ -185,6 +189,7 @@ impl Desk {
             rounds,
             stores: stores.clone(),
             problems: told,
+            tally: Arc::clone(&tally),
             clocks: (clock.utc(), clock.now()),
             asker,
             asking: BTreeMap::new(),
@@ -198,6 +203,7 @@ impl Desk {
             rounds: counted,
             stores,
             problems,
+            tally,
             heartbeat,
         })
     }
@@ -225,6 +231,11 @@ impl Desk {
     /// What connected agents say is wrong with themselves; nothing of those that say nothing.
     pub fn problems(&self) -> Problems {
         self.problems.borrow().clone()
+    }
+
+    /// What it has counted since it started.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Tells that something could not be stored: until a write has gone through again, decisions cannot be either.

@@ -1,13 +1,13 @@
 //! What one turn of the desk leads to.
 
-use encoder_protocols::wire::JobId;
+use encoder_protocols::wire::{JobId, JobKind};
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 use tokio::sync::oneshot;
 
 use super::{DeskError, Outgoing, apply::apply, plan::plan_message};
 use crate::{
-    jobs::{Decision, Delivery, SessionId, Violation},
+    jobs::{AuditAction, Change, Decision, Delivery, SessionId, Violation},
     secrets::MasterKey,
     store::StoreError,
 };
@@ -21,6 +21,8 @@ pub(super) struct Round {
     pub(super) outgoing: Vec<(SessionId, Outgoing)>,
     pub(super) answers: Vec<Reply<JobId>>,
     pub(super) greetings: Vec<Reply<()>>,
+    /// How jobs ended.
+    pub(super) ended: Vec<(JobKind, String)>,
 }
 
 impl Round {
@@ -32,6 +34,8 @@ impl Round {
         now: Timestamp,
         decision: Decision,
     ) -> Result<(), StoreError> {
+        self.ended
+            .extend(decision.changes.iter().filter_map(ending));
         for change in decision.changes {
             apply(conn, now, change).await?;
         }
@@ -74,4 +78,14 @@ impl Round {
             }
         }
     }
+}
+
+/// How a job ended, where a change is that it did.
+fn ending(change: &Change) -> Option<(JobKind, String)> {
+    let Change::Audit(entry) = change else {
+        return None;
+    };
+    let has_ended = entry.action == AuditAction::Ended;
+    let result = entry.result.clone().filter(|_| has_ended)?;
+    Some((entry.kind, result))
 }

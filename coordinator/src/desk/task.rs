@@ -12,7 +12,7 @@ use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
 
-use super::{Input, Outgoing, Problems, Round, asking::Asking, load};
+use super::{Input, Outgoing, Problems, Round, Tally, asking::Asking, load};
 use crate::{
     clock::Clock,
     jobs::{AgentId, Book, Greeting, SessionId},
@@ -56,6 +56,8 @@ pub(super) struct Task {
     pub(super) stores: watch::Sender<bool>,
     /// What agents said to be wrong with themselves.
     pub(super) problems: watch::Sender<Problems>,
+    /// What is counted.
+    pub(super) tally: Arc<Tally>,
     /// The time of day and the time that had passed, both at the last turn that was stored.
     pub(super) clocks: (Timestamp, Moment),
     /// Asks key servers.
@@ -87,6 +89,7 @@ impl Task {
             }
             self.turn(std::mem::take(&mut batch)).await;
             self.forget_problems();
+            self.tally.set_sessions(self.sessions.len());
         }
     }
 
@@ -165,6 +168,9 @@ impl Task {
 
     /// Lets messages and answers go, after the commit. A session that does not keep up is ended.
     fn release(&mut self, round: Round, book: &mut Book) {
+        for (kind, ending) in round.ended {
+            self.tally.count(kind, ending);
+        }
         for (answer, result) in round.answers {
             let _ = answer.send(result);
         }

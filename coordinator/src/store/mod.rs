@@ -17,6 +17,7 @@ pub mod deliveries;
 pub mod encoders;
 pub mod entrances;
 pub mod events;
+pub mod figures;
 pub mod holds;
 pub mod jobs;
 pub mod key_servers;

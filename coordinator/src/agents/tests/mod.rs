@@ -12,6 +12,7 @@ mod external;
 mod fake;
 mod grants;
 mod kinds;
+mod metrics;
 mod operator;
 mod problems;
 mod restarts;

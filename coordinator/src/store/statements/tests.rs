@@ -73,12 +73,14 @@ async fn ask_for_everything(bench: &Bench) {
     let since = "/events/list?since=2020-01-01";
     let asked = [
         format!("/acs/credentials/list?acs_user_id={user}&search=x&{before}"),
+        format!("/acs/credentials/list?acs_user_id={user}&search=xyz"),
         format!("/acs/credentials/list?acs_system_id={system}"),
         format!("/acs/credentials/list?acs_system_id={system}&acs_user_id={user}"),
         format!("/acs/credentials/list?user_identity_id={person}"),
         format!("/acs/credentials/list_accessible_entrances?acs_credential_id={credential}"),
         format!("/acs/credentials/unmanaged/list?acs_system_id={system}"),
         format!("/acs/users/list?acs_system_id={system}&search=x&{before}"),
+        format!("/acs/users/list?acs_system_id={system}&search=xyz"),
         "/acs/users/list".to_owned(),
         format!("/acs/users/list?user_identity_id={person}"),
         format!("/acs/users/list?user_identity_id={person}&acs_system_id={system}"),
@@ -95,6 +97,7 @@ async fn ask_for_everything(bench: &Bench) {
         "/acs/systems/list?search=x".to_owned(),
         format!("/acs/systems/list?connected_account_id={account}"),
         format!("/user_identities/list?search=x&{before}"),
+        "/user_identities/list?search=xyz".to_owned(),
         format!("/user_identities/list?user_identity_ids={person}"),
         format!("/user_identities/get?user_identity_key={key}"),
         "/spaces/list?search=x".to_owned(),
