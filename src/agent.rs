@@ -1,5 +1,7 @@
 //! The agent: journal, jobs, encoders and session, joined by channels.
 
+mod reload;
+
 use std::{net::SocketAddr, pin::pin, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -24,6 +26,8 @@ use crate::{
     status::{ConfigStatus, Page},
     transport::Opener,
 };
+
+pub use reload::Reload;
 
 /// How many messages or events may wait between two parts.
 const CHANNEL_ROOM: usize = 64;
@@ -54,17 +58,11 @@ pub struct Agent {
     session: Session,
     fleet: Fleet,
     desk: Desk,
-    told: Told,
+    problems: watch::Sender<Vec<String>>,
+    reload: Option<Reload>,
     address: Address,
     http: Option<SocketAddr>,
     stop: CancellationToken,
-}
-
-/// What the parts around the agent tell of themselves.
-#[derive(Debug)]
-struct Told {
-    config: watch::Sender<ConfigStatus>,
-    problems: watch::Sender<Vec<String>>,
 }
 
 impl Agent {
@@ -88,15 +86,13 @@ impl Agent {
         let (outgoing, outgoing_out) = mpsc::channel(CHANNEL_ROOM);
         let session = Session::new(coordinator, state_dir, clock, events_in, outgoing_out)?;
         let (requests, desk_requests) = mpsc::channel(CHANNEL_ROOM);
-        let told = Told {
-            config: watch::Sender::new(ConfigStatus {
-                file: settings.file.clone(),
-                read_at: now.utc,
-                refused: None,
-                after_restart: Vec::new(),
-            }),
-            problems: watch::Sender::default(),
-        };
+        let config = watch::Sender::new(ConfigStatus {
+            file: settings.file.clone(),
+            read_at: now.utc,
+            refused: None,
+            after_restart: Vec::new(),
+        });
+        let local_problems = watch::Sender::default();
         let facts_for_desk = DeskFacts {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             os: platform::os_name(),
@@ -111,8 +107,8 @@ impl Agent {
         let desk = Desk::new(
             requests,
             session.status(),
-            told.config.subscribe(),
-            told.problems.subscribe(),
+            config.subscribe(),
+            local_problems.subscribe(),
             facts_for_desk,
             clock,
         );
@@ -120,6 +116,14 @@ impl Agent {
         let (problems, device_problems) = watch::channel(Vec::new());
         let jobs = Jobs::recover(facts(), encoders, contents, now);
         let (commands, configured) = encoders.iter().map(attach).unzip();
+        let (change, changes) = mpsc::channel(CHANNEL_ROOM);
+        let reload = Reload {
+            used: settings.clone(),
+            desk: desk.clone(),
+            fleet: change,
+            told: config,
+            clock,
+        };
         let fleet = Fleet::new(FleetParts {
             configured,
             keys: jobs.encoder_keys(),
@@ -130,6 +134,7 @@ impl Agent {
             clock,
             hostname: platform::host_name(),
             events: encoder_events_in,
+            changes,
             problems,
         });
         Ok(Self {
@@ -148,7 +153,8 @@ impl Agent {
             session,
             fleet,
             desk,
-            told,
+            problems: local_problems,
+            reload: Some(reload),
             address: listening_address(
                 settings.local.socket.as_deref(),
                 state_dir,
@@ -157,6 +163,11 @@ impl Agent {
             http: settings.local.http,
             stop,
         })
+    }
+
+    /// Who takes settings that are read again while it runs; once.
+    pub fn reload(&mut self) -> Option<Reload> {
+        self.reload.take()
     }
 
     /// Runs until it is told to stop. A write that has begun ends first, and its outcome is sent; then the encoders are
@@ -169,7 +180,8 @@ impl Agent {
         let mut tasks = Tasks::new();
         tasks.push(tokio::spawn(self.fleet.run(leave.clone())));
         tasks.push(tokio::spawn(self.session.run(leave.clone())));
-        let local = serve_locally(&self.desk, &self.address, self.http, &self.told, &leave).await;
+        let local =
+            serve_locally(&self.desk, &self.address, self.http, &self.problems, &leave).await;
         let result = supervise(self.runner, &mut tasks, &self.stop).await;
         leave.cancel();
         tasks.extend(local);
@@ -183,7 +195,7 @@ async fn serve_locally(
     desk: &Desk,
     address: &Address,
     http: Option<SocketAddr>,
-    told: &Told,
+    told: &watch::Sender<Vec<String>>,
     leave: &CancellationToken,
 ) -> Vec<JoinHandle<()>> {
     let mut tasks = Vec::new();
@@ -213,7 +225,7 @@ async fn serve_locally(
     for problem in &problems {
         tracing::warn!("{problem}");
     }
-    told.problems.send_replace(problems);
+    told.send_replace(problems);
     tasks
 }
 

@@ -20,6 +20,7 @@ mod scan;
 mod service;
 mod settings;
 mod status;
+mod support;
 mod tracing;
 
 use std::process::ExitCode;
@@ -51,6 +52,7 @@ enum Command {
     #[cfg(windows)]
     Service(service::Args),
     Status(status::Args),
+    Support(support::Args),
 }
 
 /// How a command ended, as its exit code tells.
@@ -102,6 +104,7 @@ pub fn main() -> ExitCode {
         #[cfg(windows)]
         Command::Service(args) => service::service(args, &output),
         Command::Status(args) => status::status(&args, &output),
+        Command::Support(args) => support::support(&args, &output),
     };
     exit.into()
 }

@@ -4,11 +4,11 @@ use std::{pin::pin, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, Output, SettingsArgs};
+use super::{Exit, Output, SettingsArgs, tracing::LevelSwitch};
 use crate::{
-    agent::{Agent, AgentError},
+    agent::{Agent, AgentError, Reload},
     config::Settings,
-    platform::{ServiceNotifier, StopSignals},
+    platform::{ReloadSignal, ServiceNotifier, StopSignals},
 };
 
 /// How long threads of the runtime may take to end, for example one that still looks a name up.
@@ -30,13 +30,20 @@ pub(super) fn run(args: &Args, output: &Output) -> Exit {
             return Exit::Unusable;
         }
     };
-    if let Err(error) = super::tracing::start(settings.log) {
-        output.complain(error);
-        return Exit::Failed;
-    }
+    let levels = match super::tracing::start(settings.log) {
+        Ok(levels) => levels,
+        Err(error) => {
+            output.complain(error);
+            return Exit::Failed;
+        }
+    };
+    let again = Again {
+        settings: &args.settings,
+        levels: &levels,
+    };
     let served = ServiceNotifier::from_environment()
         .map_err(Failure::from)
-        .and_then(|notifier| serve(&settings, &notifier));
+        .and_then(|notifier| serve(&settings, &notifier, Some(&again)));
     served.unwrap_or_else(|failure| {
         output.complain(&failure);
         failure.exit()
@@ -46,7 +53,7 @@ pub(super) fn run(args: &Args, output: &Output) -> Exit {
 /// Runs until the notifier's service manager says stop; what goes wrong is logged.
 #[cfg(windows)]
 pub(super) fn serve_logged(settings: &Settings, notifier: &ServiceNotifier) -> Exit {
-    serve(settings, notifier).unwrap_or_else(|failure| {
+    serve(settings, notifier, None).unwrap_or_else(|failure| {
         tracing::error!("{failure}");
         failure.exit()
     })
@@ -70,11 +77,28 @@ impl Failure {
     }
 }
 
-fn serve(settings: &Settings, notifier: &ServiceNotifier) -> Result<Exit, Failure> {
+/// How settings are read again.
+struct Again<'a> {
+    settings: &'a SettingsArgs,
+    levels: &'a LevelSwitch,
+}
+
+fn serve(
+    settings: &Settings,
+    notifier: &ServiceNotifier,
+    again: Option<&Again<'_>>,
+) -> Result<Exit, Failure> {
     let stop = CancellationToken::new();
-    let agent = Agent::prepare(settings, stop.clone())?;
+    let mut agent = Agent::prepare(settings, stop.clone())?;
     let runtime = super::runtime()?;
-    let result = runtime.block_on(attend(agent, &stop, notifier));
+    let reload = agent.reload();
+    let result = runtime.block_on(async {
+        let reloading = reload_when_told(again, reload);
+        tokio::select! {
+            exit = attend(agent, &stop, notifier) => exit,
+            failure = reloading => Err(failure),
+        }
+    });
     runtime.shutdown_timeout(THREADS_LIMIT);
     result
 }
@@ -107,6 +131,23 @@ async fn attend(
                 stop.cancel();
             }
             () = watchdog_pause(notifier) => notifier.alive(),
+        }
+    }
+}
+
+/// Reads the settings again each time that somebody asks for it; ends only where the system does not let that be asked.
+async fn reload_when_told(again: Option<&Again<'_>>, reload: Option<Reload>) -> Failure {
+    let (Some(again), Some(mut reload)) = (again, reload) else {
+        return std::future::pending().await;
+    };
+    let mut signal = match ReloadSignal::listen() {
+        Ok(signal) => signal,
+        Err(error) => return error.into(),
+    };
+    loop {
+        signal.next().await;
+        if let Some(level) = reload.take(again.settings.load()).await {
+            again.levels.set(level);
         }
     }
 }

@@ -14,6 +14,7 @@
 //! Encoders are listed in the file only. A relative `state_dir`, `token_file` or `extra_ca_file` begins at the
 //! directory of the file.
 
+mod changes;
 mod discovery;
 mod encoder;
 mod error;
@@ -21,16 +22,19 @@ mod layers;
 mod local;
 mod proxy;
 mod secret;
+mod shown;
 mod table;
 mod url;
 
 use std::path::{Path, PathBuf};
 
+pub use changes::Changes;
 pub use error::{ConfigError, Place};
 pub use layers::Layers;
 pub use local::LocalSettings;
 pub use proxy::{ProxyProblem, ProxySettings};
 pub use secret::{Secret, TokenProblem, parse_token};
+pub use shown::{MASK, shown, untyped};
 pub use url::{CoordinatorUrl, UrlProblem};
 
 use crate::{discovery::DiscoverySettings, encoder::EncoderSettings};
@@ -86,7 +90,7 @@ pub struct Settings {
 }
 
 /// `[coordinator]`: whom to connect to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CoordinatorSettings {
     /// `url`: the base URL; the agent adds the path.
     pub url: CoordinatorUrl,
@@ -99,7 +103,7 @@ pub struct CoordinatorSettings {
 }
 
 /// Where the token comes from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum TokenSetting {
     /// `token`: it stands in the settings.
     Text(Secret),

@@ -7,7 +7,7 @@ mod message;
 mod settings;
 mod task;
 
-pub use fleet::{Fleet, FleetParts};
+pub use fleet::{Fleet, FleetChange, FleetParts};
 pub use message::{
     Attachment, CardOperation, EncoderCommand, EncoderEvent, EncoderId, EncoderIdentity,
     OperationError, OperationResult, Poll, Signal,

@@ -35,6 +35,7 @@ pub(super) enum ListenError {
     #[error("{} is in use by another program", .0.display())]
     InUse(PathBuf),
     /// Something else is there.
+    #[cfg(unix)]
     #[error("{} is there already and is no socket; take it away", .0.display())]
     NoSocket(PathBuf),
     /// The system refuses.

@@ -12,12 +12,24 @@ mod windows;
 pub use linux::{ServiceNotifier, os_name, settings_dir, time_since_boot};
 #[cfg(not(any(target_os = "linux", windows)))]
 pub use other::{ServiceNotifier, os_name, settings_dir, time_since_boot};
-pub use signals::StopSignals;
+pub use signals::{ReloadSignal, StopSignals};
 #[cfg(windows)]
 pub use windows::{
     SERVICE_NAME, ServiceNotifier, os_name, run_as_service, settings_dir, system_error,
     time_since_boot,
 };
+
+/// Whether standard error goes to the journal of systemd, which says so (systemd.exec(5)).
+pub fn logs_to_journal() -> bool {
+    #[cfg(unix)]
+    let is_journal = std::env::var("JOURNAL_STREAM").is_ok_and(|told| {
+        let stream = rustix::fs::fstat(std::io::stderr());
+        stream.is_ok_and(|stream| told == format!("{}:{}", stream.st_dev, stream.st_ino))
+    });
+    #[cfg(not(unix))]
+    let is_journal = false;
+    is_journal
+}
 
 /// The free room on the file system of a path, in bytes; none where the system does not tell.
 pub fn free_bytes(path: &std::path::Path) -> Option<u64> {

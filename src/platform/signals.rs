@@ -37,6 +37,51 @@ impl StopSignals {
     }
 }
 
+/// SIGHUP: the wish that the settings are read again.
+#[cfg(unix)]
+#[derive(Debug)]
+pub struct ReloadSignal(tokio::signal::unix::Signal);
+
+#[cfg(unix)]
+impl ReloadSignal {
+    /// Takes the signal from the system's default, which is to end the process at once.
+    ///
+    /// # Errors
+    /// The system's error when it does not hand it over.
+    pub fn listen() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self(signal(SignalKind::hangup())?))
+    }
+
+    /// Waits for the next one. Dropping the future loses none.
+    pub async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending().await
+        }
+    }
+}
+
+/// There is none: the service is started again instead.
+#[cfg(windows)]
+#[derive(Debug)]
+pub struct ReloadSignal(());
+
+#[cfg(windows)]
+impl ReloadSignal {
+    /// Nothing to listen to.
+    ///
+    /// # Errors
+    /// None.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self(()))
+    }
+
+    /// Never comes.
+    pub async fn next(&mut self) {
+        std::future::pending().await
+    }
+}
+
 /// Ctrl-C, Ctrl-Break, and the word of the system to a service.
 #[cfg(windows)]
 #[derive(Debug)]

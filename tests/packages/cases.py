@@ -239,6 +239,27 @@ def a_desk_is_paired_and_encodes(desk):
 
 
 @case
+def people_at_the_desk_ask_the_agent_through_its_sandbox(desk):
+    """Everyone may look and cancel, root alone touches cards, and settings are read again without a job's end."""
+    machine = desk.machine
+    look = lambda: json.loads(machine.run("runuser -u nobody -- encoder-agent status --json"))
+    expect(look()["health"], {"state": "ok", "problems": []}, "the health that anybody sees")
+    attempt = desk.begin_encode()
+    until("the encode to wait for its card", lambda: (look()["encoders"][0]["job"] or {}).get("waits_for") == "a card")
+    read_at = look()["config"]["read_at"]
+    machine.run("systemctl reload encoder-agent")
+    until("the settings to be read again", lambda: look()["config"]["read_at"] != read_at)
+    assert not machine.does("runuser -u nobody -- encoder-agent scan --wait 1"), "anybody may read cards"
+    machine.run("runuser -u nobody -- encoder-agent cancel")
+    ended = until("the encode to end", lambda: (now := desk.attempt(attempt))["status"] != "pending" and now)
+    expect(ended["error"]["type"], "uncategorized_error", "the cancelled encode's error")
+    desk.tell("place classic-1k uid ca4d0009")
+    expect(json.loads(machine.run("encoder-agent scan --json"))["uid"], "ca4d0009", "the card that root reads")
+    desk.tell("remove")
+    expect(desk.machine.run("stat -c %a /run/encoder-agent/agent.sock").strip(), "666", "the socket's mode")
+
+
+@case
 def an_agent_that_hangs_is_started_again(desk):
     """A stopped process feeds no watchdog; the limit is short here."""
     machine = desk.machine

@@ -7,7 +7,7 @@ use crate::cli::Exit;
 /// How it is.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum State {
+pub(in crate::cli) enum State {
     /// As it should be.
     Good,
     /// Was not looked at, since something before it is broken or nobody allows it.
@@ -20,7 +20,7 @@ pub(super) enum State {
 
 /// What was looked at, how it is, and what mends it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub(super) struct Finding {
+pub(in crate::cli) struct Finding {
     /// What was looked at.
     pub(super) part: String,
     pub(super) state: State,

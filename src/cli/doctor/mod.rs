@@ -19,7 +19,8 @@ use crate::{
     status::{HealthState, Status, duration},
 };
 use devices::{Report, State as DeviceState};
-use finding::{Finding, State, exit};
+pub(super) use finding::Finding;
+use finding::{State, exit};
 
 /// How far the clocks of PC and coordinator may be apart before it is worth a word. Times on cards are in minutes.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
@@ -51,7 +52,8 @@ pub(super) fn doctor(args: &Args, output: &Output) -> Exit {
     exit(&findings)
 }
 
-async fn examine(args: &SettingsArgs, output: &Output) -> Vec<Finding> {
+/// Looks at everything.
+pub(super) async fn examine(args: &SettingsArgs, output: &Output) -> Vec<Finding> {
     let settings = match args.load() {
         Ok(settings) => settings,
         Err(error) => return vec![broken("configuration", error)],

@@ -139,7 +139,8 @@ fn status(output: &Output) -> Exit {
     }
 }
 
-fn log_path() -> PathBuf {
+/// Where the service logs.
+pub(super) fn log_path() -> PathBuf {
     settings_dir().join(LOG_FILE)
 }
 

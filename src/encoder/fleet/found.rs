@@ -88,7 +88,7 @@ impl Running {
     }
 
     /// The place of a key; a new one where it was never seen.
-    fn id_of(&mut self, key: &EncoderKey) -> EncoderId {
+    pub(super) fn id_of(&mut self, key: &EncoderKey) -> EncoderId {
         let keys = &mut self.parts.keys;
         let index = keys
             .iter()

@@ -22,7 +22,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::trial::{Answered, Trials, Tried};
-use super::{EncoderCommand, EncoderEvent, EncoderId, EncoderSettings, Start, task::spawn};
+use super::{
+    Attachment, EncoderCommand, EncoderEvent, EncoderId, EncoderSettings, Start, task::spawn,
+};
 use crate::{
     clock::Clock,
     discovery::{Access, Candidate, DiscoverySettings, Lister, Match, Verdict, Watcher},
@@ -57,8 +59,19 @@ pub struct FleetParts {
     pub hostname: String,
     /// Where encoders report.
     pub events: mpsc::Sender<(EncoderId, EncoderEvent)>,
+    /// What changes while it runs.
+    pub changes: mpsc::Receiver<FleetChange>,
     /// What is wrong with devices that are no encoders yet, in words.
     pub problems: watch::Sender<Vec<String>>,
+}
+
+/// Settings that were changed while the fleet runs.
+#[derive(Clone, Debug)]
+pub struct FleetChange {
+    /// How devices are looked for from now on, where that is another way; whether they are looked for, and where, stays.
+    pub discovery: Option<DiscoverySettings>,
+    /// More encoders that have a port.
+    pub added: Vec<EncoderSettings>,
 }
 
 /// The encoders of this agent.
@@ -99,6 +112,7 @@ enum Wake {
     Leave,
     Look { news: bool },
     Tried(Box<Tried>),
+    Changed(Box<FleetChange>),
     Ended(EncoderId, Result<(), JoinError>),
 }
 
@@ -158,6 +172,7 @@ impl Running {
                     // Trying a device panicked: its cause is in the log, and the agent ends as for any other part.
                     Err(_) => Wake::Leave,
                 },
+                Some(change) = self.parts.changes.recv() => Wake::Changed(Box::new(change)),
                 () = watcher.changed() => Wake::Look { news: true },
                 () = self.parts.clock.sleep_until(look_at), if is_enabled => Wake::Look { news: false },
             };
@@ -169,6 +184,10 @@ impl Running {
                     }
                 }
                 Wake::Tried(tried) => self.tried(*tried).await,
+                Wake::Changed(change) => {
+                    self.change(*change).await;
+                    looked_at = None;
+                }
                 Wake::Look { news } => {
                     if news {
                         self.plugged.send_replace(());
@@ -179,6 +198,27 @@ impl Running {
                     looked_at = Some(self.parts.clock.now());
                 }
             }
+        }
+    }
+
+    /// Takes changed settings; encoders that are there keep theirs.
+    async fn change(&mut self, change: FleetChange) {
+        if let Some(discovery) = change.discovery {
+            self.parts.discovery = discovery;
+            self.has_told_missing = false;
+        }
+        for settings in change.added {
+            let id = self.id_of(&settings.key);
+            let (commands, commanded) = mpsc::channel(CHANNEL_ROOM);
+            self.configured_ports.push(settings.port.clone());
+            let attachment = Attachment {
+                settings: settings.clone(),
+                commands,
+            };
+            self.emit(id, EncoderEvent::Attached(Box::new(attachment)))
+                .await;
+            let stop = self.leave.clone();
+            self.spawn(id, settings, None, commanded, stop);
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
 use encoder_protocols::{
     card::{CardContents, CardError, CardImage, ReadPlan, Uid, WriteError, WriteRules},
     msr605::emulator::Pace,
-    wire::{Abilities, KeyScope},
+    wire::{Abilities, EncoderKey, KeyScope},
 };
 use rustix::fs::inotify;
 
@@ -53,6 +53,7 @@ struct Bench {
     tree: Tree,
     events: mpsc::Receiver<(EncoderId, EncoderEvent)>,
     problems: watch::Receiver<Vec<String>>,
+    change: mpsc::Sender<FleetChange>,
     leave: CancellationToken,
     running: tokio::task::JoinHandle<()>,
     /// What the encoders found are asked.
@@ -76,6 +77,7 @@ impl Bench {
         };
         let (reported, events) = mpsc::channel(64);
         let (problems, told) = watch::channel(Vec::new());
+        let (change, changes) = mpsc::channel(1);
         let leave = CancellationToken::new();
         let fleet = Fleet::new(FleetParts {
             configured: Vec::new(),
@@ -87,12 +89,14 @@ impl Bench {
             clock: Clock::start(),
             hostname: "desk".to_owned(),
             events: reported,
+            changes,
             problems,
         });
         Self {
             tree,
             events,
             problems: told,
+            change,
             running: tokio::spawn(fleet.run(leave.clone())),
             leave,
             commands: BTreeMap::new(),
@@ -765,4 +769,46 @@ impl Encoder for OpenSwiper {
     fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
         Box::pin(std::future::ready(()))
     }
+}
+
+#[tokio::test]
+async fn an_encoder_that_is_listed_later_joins_and_one_that_may_be_asked_later_is_found() {
+    let (_asked, asked_at) = board();
+    let (_listed, listed_at) = board();
+    let tree = Tree::new();
+    tree.plug_serial("ttyUSB0", FTDI, &asked_at);
+    let mut bench = Bench::new(tree, DiscoverySettings::default());
+    let listed = EncoderSettings {
+        name: "Bar".to_owned(),
+        ..EncoderSettings::unlisted(
+            EncoderKey("port:bar".to_owned()),
+            KeyScope::Agent,
+            "pn532",
+            listed_at,
+        )
+    };
+    let change = FleetChange {
+        discovery: None,
+        added: vec![listed],
+    };
+    bench.change.send(change).await.unwrap();
+    let (id, settings) = bench.joined().await;
+    assert_eq!((id, settings.name.as_str()), (EncoderId(0), "Bar"));
+    let discovery = DiscoverySettings {
+        probe: true,
+        sysfs: Sysfs {
+            sys: bench.tree.sys(),
+            dev: bench.tree.dev(),
+        },
+        ..DiscoverySettings::default()
+    };
+    let change = FleetChange {
+        discovery: Some(discovery),
+        added: Vec::new(),
+    };
+    bench.change.send(change).await.unwrap();
+    let (id, settings) = bench.joined().await;
+    assert_eq!(id, EncoderId(1));
+    assert_eq!(settings.key.0, "usb:0403:6001:A9XK01");
+    bench.stop().await;
 }

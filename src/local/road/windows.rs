@@ -39,6 +39,7 @@ pub(in crate::local) struct Listener {
 
 impl Listener {
     /// Makes the pipe; no other program may have made it before.
+    #[allow(clippy::unused_async, reason = "the other road waits")]
     pub(in crate::local) async fn listen(address: &Address) -> Result<Self, ListenError> {
         let made = ServerOptions::new()
             .first_pipe_instance(true)
