@@ -2,7 +2,15 @@
 
 use std::io;
 
-use tracing_subscriber::{EnvFilter, fmt, fmt::MakeWriter, reload, util::TryInitError};
+use tracing_subscriber::{
+    Layer, Registry,
+    filter::{LevelFilter, Targets},
+    fmt,
+    fmt::MakeWriter,
+    layer::SubscriberExt as _,
+    reload,
+    util::{SubscriberInitExt as _, TryInitError},
+};
 
 use crate::{
     config::{LogFormat, LogLevel, LogSettings},
@@ -10,17 +18,32 @@ use crate::{
 };
 
 /// Changes the log's level while the process runs.
-pub(super) struct LevelSwitch(Box<dyn Fn(EnvFilter) -> Result<(), reload::Error>>);
+pub(super) struct LevelSwitch(reload::Handle<Targets, Registry>);
 
 impl LevelSwitch {
     /// Logs at another level from now on, unless `RUST_LOG` says which.
     pub(super) fn set(&self, level: LogLevel) {
-        if EnvFilter::try_from_default_env().is_ok() {
+        if by_environment().is_some() {
             tracing::info!("RUST_LOG wins over the changed log.level");
-        } else if let Err(error) = (self.0)(EnvFilter::new(level.as_str())) {
+        } else if let Err(error) = self.0.reload(all_at(level)) {
             tracing::warn!(%error, "the log keeps its level");
         }
     }
+}
+
+/// What `RUST_LOG` says, such as `info,encoder_agent::session=debug`; none where it says nothing that can be understood.
+fn by_environment() -> Option<Targets> {
+    std::env::var("RUST_LOG").ok()?.parse().ok()
+}
+
+fn all_at(level: LogLevel) -> Targets {
+    Targets::new().with_default(match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    })
 }
 
 /// Starts logging for the process. `RUST_LOG` wins over the settings' level.
@@ -64,37 +87,22 @@ fn write_to<W>(settings: LogSettings, writer: W, look: Look) -> Result<LevelSwit
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    use tracing_subscriber::util::SubscriberInitExt;
-
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new(settings.level.as_str()));
-    let lines = fmt().with_env_filter(filter).with_writer(writer);
-    match settings.format {
+    let filter = by_environment().unwrap_or_else(|| all_at(settings.level));
+    let (filter, handle) = reload::Layer::new(filter);
+    let lines = fmt::layer().with_writer(writer);
+    let lines = match settings.format {
         LogFormat::Text if look == Look::Journal => {
-            let lines = lines.without_time().with_level(false).with_ansi(false);
-            let lines = lines.with_filter_reloading();
-            let handle = lines.reload_handle();
-            lines.finish().try_init()?;
-            Ok(switch(handle))
+            let lines = lines.without_time().with_level(false);
+            lines.with_ansi(false).boxed()
         }
-        LogFormat::Text => {
-            let lines = lines.with_ansi(look == Look::Colours);
-            let lines = lines.with_filter_reloading();
-            let handle = lines.reload_handle();
-            lines.finish().try_init()?;
-            Ok(switch(handle))
-        }
-        LogFormat::Json => {
-            let lines = lines.json().with_filter_reloading();
-            let handle = lines.reload_handle();
-            lines.finish().try_init()?;
-            Ok(switch(handle))
-        }
-    }
-}
-
-fn switch<S: 'static>(handle: reload::Handle<EnvFilter, S>) -> LevelSwitch {
-    LevelSwitch(Box::new(move |filter| handle.reload(filter)))
+        LogFormat::Text => lines.with_ansi(look == Look::Colours).boxed(),
+        LogFormat::Json => lines.json().boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .try_init()?;
+    Ok(LevelSwitch(handle))
 }
 
 /// Standard error that the journal reads, each line with its priority before it (sd-daemon(3)), so that `journalctl -p warning`
