@@ -1,5 +1,7 @@
 //! What is told of one device, with the command that mends it.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use crate::{
@@ -12,6 +14,9 @@ use crate::{
     status::{EncoderState, EncoderStatus},
     transport::{PortError, PortKind},
 };
+
+/// Where the package puts the udev rules.
+const PACKAGED_RULES: &str = "/usr/lib/udev/rules.d/60-encoder-agent.rules";
 
 /// How a device is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
@@ -81,6 +86,15 @@ pub(in crate::cli) struct Report {
     pub(in crate::cli) would_send: Vec<String>,
     pub(in crate::cli) problem: Option<String>,
     pub(in crate::cli) fix: Option<String>,
+}
+
+/// What makes udev give HID encoders to their group: the package brings the rules, and they hold for what is plugged in later.
+fn rules_fix() -> &'static str {
+    if Path::new(PACKAGED_RULES).exists() {
+        "sudo udevadm control --reload && sudo udevadm trigger"
+    } else {
+        "sudo cp systemd/60-encoder-agent.rules /etc/udev/rules.d/ && sudo udevadm control --reload && sudo udevadm trigger"
+    }
 }
 
 impl Report {
@@ -185,11 +199,7 @@ impl Report {
         };
         self.fix = Some(match group {
             Some(group) => format!("sudo usermod -aG {group} \"$USER\", then log in again"),
-            None if candidate.kind == PortKind::Hid => {
-                "sudo cp systemd/60-encoder-agent.rules /etc/udev/rules.d/ && sudo udevadm control --reload && \
-                 sudo udevadm trigger"
-                    .to_owned()
-            }
+            None if candidate.kind == PortKind::Hid => rules_fix().to_owned(),
             None => format!("sudo chgrp dialout {0} && sudo chmod g+rw {0}", self.port),
         });
         if is_exact {
