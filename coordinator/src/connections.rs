@@ -6,7 +6,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
@@ -36,6 +36,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest head of a request, in bytes.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
+
+/// Whose connection a request came over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) IpAddr);
 
 /// What connections may take.
 #[derive(Clone, Copy, Debug)]
@@ -76,17 +80,17 @@ pub(crate) async fn serve(
         };
         // Those that have ended are not needed any more.
         while connections.try_join_next().is_some() {}
-        let Some((stream, permit)) = accepted else {
+        let Some((stream, peer, permit)) = accepted else {
             continue;
         };
         let (app, stop) = (app.clone(), stop.clone());
         let acceptor = encryption.as_ref().map(|encryption| encryption.acceptor());
         connections.spawn(async move {
             match acceptor {
-                None => answer(stream, app, limits, &stop).await,
+                None => answer(stream, peer, app, limits, &stop).await,
                 Some(acceptor) => {
                     if let Some(stream) = encrypt(stream, &acceptor, limits, &stop).await {
-                        answer(stream, app, limits, &stop).await;
+                        answer(stream, peer, app, limits, &stop).await;
                     }
                 }
             }
@@ -101,14 +105,14 @@ pub(crate) async fn serve(
 async fn accept(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, Peer, OwnedSemaphorePermit)> {
     let permit = Arc::clone(room).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, address)) => {
             note(address, room);
             // Without it small answers wait for the client's acknowledgement; where it fails they only come later.
             let _ = stream.set_nodelay(true);
-            Some((stream, permit))
+            Some((stream, Peer(address.ip()), permit))
         }
         Err(error) if is_of_one_connection(&error) => None,
         Err(error) => {
@@ -153,11 +157,14 @@ async fn encrypt(
         .ok()
 }
 
-async fn answer<S>(stream: S, app: Router, limits: Limits, stop: &StopSignal)
+async fn answer<S>(stream: S, peer: Peer, app: Router, limits: Limits, stop: &StopSignal)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let app = app.map_request(|request: Request<Incoming>| request.map(Body::new));
+    let app = app.map_request(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        request.map(Body::new)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)

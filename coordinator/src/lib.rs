@@ -19,6 +19,7 @@ pub mod key_server;
 mod metrics;
 pub mod operator;
 pub mod outbound;
+pub mod pairing;
 pub mod provider;
 pub mod secrets;
 pub mod serve;

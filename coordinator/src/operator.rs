@@ -52,6 +52,11 @@ pub enum Command {
         /// Its name.
         name: String,
     },
+    /// An agent is handed a new token in its session; the old one opens until the new one was used.
+    RotateToken {
+        /// Which agent.
+        agent: AgentId,
+    },
     /// An encoder gets another name.
     RenameEncoder {
         /// Which encoder.
@@ -156,6 +161,14 @@ pub enum Refused {
     /// The agent's token was revoked before.
     #[error("the token of agent {agent} was revoked before")]
     AlreadyRevoked {
+        /// Which agent.
+        agent: AgentId,
+    },
+    /// A token can only be handed over in a session.
+    #[error(
+        "the agent {agent} is not connected, so it cannot be handed a new token: wait until it is, or use `agent token`"
+    )]
+    NotConnected {
         /// Which agent.
         agent: AgentId,
     },

@@ -14,12 +14,17 @@ use chacha20poly1305::{
     ChaCha20Poly1305, Key, KeyInit, Nonce,
     aead::{Aead, Payload},
 };
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::tokens::NoRandomness;
 
 /// Length of the master key and of site keys, in bytes.
 pub const KEY_BYTES: usize = 32;
+
+/// The block size of SHA-256, in bytes (FIPS 180-4).
+const HMAC_BLOCK_BYTES: usize = 64;
 
 /// Length of the nonce in front of a sealed value, in bytes (RFC 8439, section 2.8).
 const NONCE_BYTES: usize = 12;
@@ -156,6 +161,20 @@ impl MasterKey {
         let mut key = Zeroizing::new([0u8; KEY_BYTES]);
         getrandom::fill(key.as_mut_slice()).map_err(NoRandomness)?;
         Ok(Self(key))
+    }
+
+    /// What the store keeps of a secret that is too short to be hashed alone, and finds it by: HMAC-SHA256 (RFC 2104)
+    /// under this key, over what it is for and the secret.
+    pub fn digest(&self, purpose: &str, secret: &str) -> [u8; 32] {
+        let mut block = Zeroizing::new([0u8; HMAC_BLOCK_BYTES]);
+        for (place, byte) in block.iter_mut().zip(self.0.iter()) {
+            *place = *byte;
+        }
+        let mut mac = Hmac::<Sha256>::new((&*block).into());
+        mac.update(purpose.as_bytes());
+        mac.update(b"\0");
+        mac.update(secret.as_bytes());
+        mac.finalize().into_bytes().into()
     }
 
     fn cipher(&self) -> ChaCha20Poly1305 {

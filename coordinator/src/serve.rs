@@ -21,6 +21,7 @@ use crate::{
     http::{self, Hosts},
     metrics,
     outbound::{Client, Reach, SystemResolver, TlsSetupError, client_config},
+    pairing::Guard,
     state::{App, AppState, StopSignal},
     store::{Store, StoreError},
     webhooks::{Courier, Post},
@@ -174,6 +175,7 @@ impl Service {
             desk,
             hosts: Hosts::new(address, &options.allowed_hosts),
             reach: options.reach,
+            pairing: Guard::default(),
             stop: StopSignal::default(),
         });
         Ok(Self {

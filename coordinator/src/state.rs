@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::{clock::Clock, desk::Desk, http::Hosts, outbound::Reach, store::Store};
+use crate::{clock::Clock, desk::Desk, http::Hosts, outbound::Reach, pairing::Guard, store::Store};
 
 /// The parts of the running service, shared by all its tasks.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub struct App {
     pub hosts: Hosts,
     /// How far requests to integrators' targets reach.
     pub reach: Reach,
+    /// How many wrong pairing codes were tried.
+    pub pairing: Guard,
     /// Tells when the service is to stop.
     pub stop: StopSignal,
 }

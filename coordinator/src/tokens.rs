@@ -1,7 +1,8 @@
-//! API keys and agent tokens: random, shown once, kept only as their SHA-256.
+//! API keys, agent tokens, pairing codes and fleet tokens: random, shown once, kept only as a hash.
 
 use std::fmt::Write as _;
 
+use encoder_protocols::wire::{CODE_ALPHABET, CODE_LENGTH, FLEET_TOKEN_PREFIX};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -16,6 +17,9 @@ pub const AGENT_TOKEN_PREFIX: &str = "agent_";
 
 /// Random bytes in a key or token.
 const RANDOM_BYTES: usize = 24;
+
+/// How many characters a pairing code is made of.
+const ALPHABET_LENGTH: u8 = CODE_ALPHABET.len() as u8;
 
 /// How many characters of a key are kept in the clear to tell keys apart.
 const SHOWN_CHARACTERS: usize = 10;
@@ -48,6 +52,58 @@ pub fn new_personal_access_token() -> Result<Zeroizing<String>, NoRandomness> {
 /// [`NoRandomness`] when the system gives no random bytes.
 pub fn new_agent_token() -> Result<Zeroizing<String>, NoRandomness> {
     new_token(AGENT_TOKEN_PREFIX)
+}
+
+/// A new fleet token.
+///
+/// # Errors
+/// [`NoRandomness`] when the system gives no random bytes.
+pub fn new_fleet_token() -> Result<Zeroizing<String>, NoRandomness> {
+    new_token(FLEET_TOKEN_PREFIX)
+}
+
+/// A new pairing code; every one is as likely as any other.
+///
+/// # Errors
+/// [`NoRandomness`] when the system gives no random bytes.
+pub fn new_pairing_code() -> Result<Zeroizing<String>, NoRandomness> {
+    let mut code = Zeroizing::new(String::with_capacity(CODE_LENGTH));
+    while code.len() < CODE_LENGTH {
+        let mut byte = [0u8];
+        getrandom::fill(&mut byte)?;
+        let [byte] = byte;
+        // The remainders of what is left out would come up more often than the others.
+        let even = u8::MAX - u8::MAX % ALPHABET_LENGTH;
+        if byte < even
+            && let Some(character) = CODE_ALPHABET.get(usize::from(byte % ALPHABET_LENGTH))
+        {
+            code.push(char::from(*character));
+        }
+    }
+    Ok(code)
+}
+
+/// A pairing code as people read it out: two groups of four.
+pub fn shown_code(code: &str) -> Zeroizing<String> {
+    let (left, right) = code.split_at_checked(CODE_LENGTH / 2).unwrap_or((code, ""));
+    Zeroizing::new(format!("{left}-{right}"))
+}
+
+/// A pairing code from what somebody has typed; none where it cannot be one.
+pub fn parse_code(typed: &str) -> Option<Zeroizing<String>> {
+    let mut code = Zeroizing::new(String::with_capacity(CODE_LENGTH));
+    for character in typed.chars() {
+        if character == '-' || character.is_whitespace() {
+            continue;
+        }
+        let character = character.to_ascii_uppercase();
+        let is_one = u8::try_from(character).is_ok_and(|byte| CODE_ALPHABET.contains(&byte));
+        if !is_one || code.len() == CODE_LENGTH {
+            return None;
+        }
+        code.push(character);
+    }
+    (code.len() == CODE_LENGTH).then_some(code)
 }
 
 /// What the store keeps of a key or token, and finds it by. Keys are long and random, so one round is enough.
@@ -102,6 +158,17 @@ mod tests {
         let token = new_personal_access_token().unwrap();
         assert!(token.starts_with("seam_at"));
         assert!(new_agent_token().unwrap().starts_with("agent_"));
+    }
+
+    #[test]
+    fn a_code_is_taken_as_people_type_it() {
+        let code = new_pairing_code().unwrap();
+        assert_eq!(code.len(), CODE_LENGTH);
+        assert_eq!(parse_code(&shown_code(&code)).unwrap(), code);
+        assert_eq!(*parse_code(" bcdf 23-45\n").unwrap(), "BCDF2345");
+        for none in ["", "BCDF234", "BCDF23456", "BCDF-O123", "BCDF\u{e9}345"] {
+            assert!(parse_code(none).is_none(), "{none}");
+        }
     }
 
     #[test]

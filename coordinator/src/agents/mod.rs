@@ -1,5 +1,7 @@
-//! The agents' websocket: who may connect, and the conversation with each.
+//! The agents' websocket: who may connect, and the conversation with each; and how an agent comes by its token.
 
+mod clash;
+mod pair;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -9,9 +11,9 @@ use axum::{
     extract::{State, WebSocketUpgrade, ws::rejection::WebSocketUpgradeRejection},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
-use encoder_protocols::wire::{MAX_MESSAGE_BYTES, SOCKET_PATH, SUBPROTOCOL};
+use encoder_protocols::wire::{CLONE_PATH, MAX_MESSAGE_BYTES, PAIR_PATH, SOCKET_PATH, SUBPROTOCOL};
 use serde_json::json;
 
 use crate::{
@@ -27,9 +29,12 @@ const READ_BUFFER: usize = 2 * 1024;
 /// Bytes of answers that may wait for a slow connection before it counts as dead.
 const WRITE_BUFFER: usize = 4 * MAX_MESSAGE_BYTES;
 
-/// The path where agents connect.
+/// The paths where agents connect and are paired.
 pub fn routes() -> Router<AppState> {
-    Router::new().route(SOCKET_PATH, get(connect))
+    Router::new()
+        .route(SOCKET_PATH, get(connect))
+        .route(PAIR_PATH, post(pair::pair))
+        .route(CLONE_PATH, post(pair::cloned))
 }
 
 /// Why a connection is not taken.
@@ -123,8 +128,17 @@ async fn authenticate(state: &AppState, headers: &HeaderMap) -> Result<AgentRow,
         .map(|(_, token)| token.trim())
         .ok_or(Refused::NoToken)?;
     let mut conn = state.store.read().await?;
-    let agent = agents::find_by_token(&mut conn, token).await?;
-    agent.ok_or(Refused::WrongToken)
+    if let Some(agent) = agents::find_by_token(&mut conn, token).await? {
+        return Ok(agent);
+    }
+    let agent = agents::find_by_next_token(&mut conn, token).await?;
+    let agent = agent.ok_or(Refused::WrongToken)?;
+    drop(conn);
+    let mut conn = state.store.write().await?;
+    agents::use_next_token(&mut conn, token).await?;
+    conn.commit().await.map_err(StoreError::from)?;
+    tracing::info!(agent = %agent.name, "an agent uses its new token; the one before opens nothing any more");
+    Ok(agent)
 }
 
 /// The sub-protocols that the agent offered, shortened, for its error message.

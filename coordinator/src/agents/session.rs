@@ -12,10 +12,12 @@ use encoder_protocols::{
 };
 use tokio::sync::mpsc;
 
+use super::clash;
 use crate::{
     desk::{DeskError, OUTBOX, Outgoing},
     ids,
     jobs::{AgentId, SessionId},
+    pairing,
     state::AppState,
     store::agents::AgentRow,
 };
@@ -57,11 +59,18 @@ pub(super) async fn run(state: AppState, agent: AgentRow, mut socket: WebSocket)
         }
     };
     let id = AgentId(agent.agent_id);
+    let hostname = pairing::short(&hello.hostname, 100);
     let session = SessionId(ids::new_id(state.clock.utc()));
     let (outbox, outgoing) = mpsc::channel(OUTBOX);
     let version = hello.version.clone();
     if let Err(error) = open(&state, id, session, hello, outbox).await {
         tracing::warn!(agent = %agent.name, %error, "an agent is turned away");
+        if error == DeskError::AgentInUse {
+            let seen = format!("used by two PCs at once, the second is {hostname}");
+            if let Err(error) = clash::note(&state, &agent, &seen).await {
+                tracing::error!(%error, "a second PC with an agent's token could not be noted");
+            }
+        }
         return say_bye(&mut socket, turned_away(error)).await;
     }
     tracing::info!(agent = %agent.name, %session, %version, "an agent has connected");

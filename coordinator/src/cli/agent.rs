@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     jobs::AgentId,
-    operator::{Command, Report},
+    operator::{Command, Refused, Report},
     store::{
         StoreError,
         agents::{self, AgentRow},
@@ -37,6 +37,9 @@ enum Action {
     /// Make a new token for an agent, shown once; the old one opens nothing any more. What the agent's journal holds stays
     /// its own
     Token(Token),
+    /// Hand a connected agent a new token in its session, or every one with --all; the old one opens until the new one was
+    /// used
+    Rotate(Rotate),
     /// Revoke an agent's token; its session ends within a second. A restored store that waits for the agent goes on
     /// waiting: see `retire`
     Revoke(Revoke),
@@ -75,6 +78,18 @@ struct Token {
 }
 
 #[derive(Args, Debug)]
+struct Rotate {
+    #[command(flatten)]
+    store: StoreArguments,
+    /// The agent's id
+    #[arg(required_unless_present = "all")]
+    id: Option<Uuid>,
+    /// Every agent that is connected
+    #[arg(long, conflicts_with = "id")]
+    all: bool,
+}
+
+#[derive(Args, Debug)]
 struct Retire {
     #[command(flatten)]
     store: StoreArguments,
@@ -100,6 +115,7 @@ impl AgentArguments {
             Action::List(arguments) => list(&arguments).await,
             Action::Rename(rename) => rename.run().await,
             Action::Token(token) => token.run().await,
+            Action::Rotate(rotate) => rotate.run().await,
             Action::Revoke(revoke) => revoke.run().await,
             Action::Retire(retire) => retire.run().await,
         }
@@ -150,6 +166,42 @@ impl Token {
             ("agent_token", json!(token.as_str())),
         ];
         output::one(row, self.store.json);
+        Ok(())
+    }
+}
+
+impl Rotate {
+    async fn run(self) -> Result<(), CliError> {
+        let Some(id) = self.id else {
+            return self.all().await;
+        };
+        let agent = AgentId(id);
+        ask(&self.store, &Command::RotateToken { agent }).await?;
+        output::one(vec![("rotated", json!(id))], self.store.json);
+        Ok(())
+    }
+
+    /// Goes through all agents; one that cannot be handed a token is told of and keeps nobody else from it.
+    async fn all(self) -> Result<(), CliError> {
+        let (store, _) = self.store.open().await?;
+        let agents = agents::all(&mut *store.read().await?).await?;
+        store.close().await;
+        let mut rows = Vec::new();
+        for row in agents.iter().filter(|row| row.revoked_at.is_none()) {
+            let agent = AgentId(row.agent_id);
+            let asked = ask(&self.store, &Command::RotateToken { agent }).await;
+            let rotated = match asked {
+                Ok(_) => true,
+                Err(CliError::Refused(Refused::NotConnected { .. })) => false,
+                Err(error) => return Err(error),
+            };
+            rows.push(vec![
+                ("agent_id", json!(row.agent_id)),
+                ("name", json!(row.name)),
+                ("rotated", json!(rotated)),
+            ]);
+        }
+        output::all(rows, self.store.json);
         Ok(())
     }
 }
@@ -226,6 +278,15 @@ fn row(agent: &AgentRow) -> Row {
         (
             "retired_at",
             json!(agent.retired_at.map(|time| time.to_string())),
+        ),
+        (
+            "clash",
+            json!(
+                agent
+                    .clash
+                    .as_ref()
+                    .map(|(time, seen)| format!("{time}: {seen}"))
+            ),
         ),
     ]
 }

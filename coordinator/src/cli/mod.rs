@@ -12,6 +12,7 @@ mod key;
 mod key_server;
 mod orphans;
 mod output;
+mod pairing;
 mod resource;
 mod serve;
 mod system;
@@ -55,6 +56,8 @@ enum Command {
     Token(token::TokenArguments),
     /// Make, list, rename, revoke or retire agents: the desk PCs of an access system
     Agent(agent::AgentArguments),
+    /// Make pairing codes and fleet tokens, which agents trade for a token of their own
+    Pairing(pairing::PairingArguments),
     /// List webhooks and their deliveries, or send an event once more
     Webhook(webhook::WebhookArguments),
     /// List, rename, adopt or disown encoders
@@ -143,6 +146,9 @@ enum CliError {
     /// The id is unknown.
     #[error("there is no {what} with id {id}: `encoder-coordinator {what} list` shows them")]
     Unknown { what: &'static str, id: Uuid },
+    /// The time is over already.
+    #[error("--expires: expected a time to come, such as 2046-12-24T18:00:00Z or 30d")]
+    Expiry,
     /// The event is unknown.
     #[error("there is no event with id {0}: `/events/list` shows them")]
     UnknownEvent(Uuid),
@@ -186,6 +192,7 @@ async fn run(command: Command) -> Result<(), CliError> {
         Command::Key(arguments) => arguments.run().await,
         Command::Token(arguments) => arguments.run().await,
         Command::Agent(arguments) => arguments.run().await,
+        Command::Pairing(arguments) => arguments.run().await,
         Command::Webhook(arguments) => arguments.run().await,
         Command::Encoder(arguments) => arguments.run().await,
         Command::Credential(arguments) => arguments.run().await,

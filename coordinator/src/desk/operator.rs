@@ -1,5 +1,6 @@
 //! The operator's commands, in the turn of whoever decides.
 
+use encoder_protocols::wire::{SecretText, ServiceMessage};
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
@@ -10,7 +11,9 @@ use super::{
 use crate::{
     clock::Clock,
     ids,
-    jobs::{AgentId, Book, Change, CredentialId, Decision, EncoderId, NotReleased, SystemId},
+    jobs::{
+        AgentId, Book, Change, CredentialId, Decision, Delivery, EncoderId, NotReleased, SystemId,
+    },
     operator::{Answer, Command, EndedJob, Kept, Refused, Released, Report},
     store::{
         Store, StoreError, agents,
@@ -92,6 +95,7 @@ async fn decide(
             prefix,
             hash,
         } => renew(book, conn, now, *agent, (prefix, hash)).await?,
+        Command::RotateToken { agent } => rotate(book, conn, now, *agent).await?,
         Command::RevokeAgent { agent } => revoke(book, conn, now, *agent).await?,
         Command::RetireAgent { agent } => retire(book, conn, now, *agent).await?,
         Command::ReleaseCredential { credential } => release(book, conn, now, *credential).await?,
@@ -177,6 +181,34 @@ async fn renew(
                 ..ended
             };
             return Ok((Ok(Report::Changed), vec![ended]));
+        }
+    };
+    Ok((Err(refused), Vec::new()))
+}
+
+/// Hands the agent a new token, if it is there to take it.
+async fn rotate(
+    book: &mut Book,
+    conn: &mut SqliteConnection,
+    now: Timestamp,
+    agent: AgentId,
+) -> Result<(Answer, Vec<Decision>), StoreError> {
+    let refused = match need_agent(book, conn, now, agent).await? {
+        None => Refused::UnknownAgent { agent },
+        Some(true) => Refused::AlreadyRevoked { agent },
+        Some(false) => {
+            let session = book.agent(agent).and_then(|record| record.session.as_ref());
+            let Some(session) = session.map(|session| session.id) else {
+                return Ok((Err(Refused::NotConnected { agent }), Vec::new()));
+            };
+            let token = agents::make_next_token(conn, agent.0).await?;
+            let token = SecretText(token.to_string());
+            let handed = Delivery::Message(session, ServiceMessage::Token { token });
+            let decision = Decision {
+                messages: vec![handed],
+                ..Decision::default()
+            };
+            return Ok((Ok(Report::Changed), vec![decision]));
         }
     };
     Ok((Err(refused), Vec::new()))
@@ -321,6 +353,10 @@ async fn note(
             entry.action = "agent.token".into();
             entry.agent_id = Some(agent.0);
             entry.detail = Some(format!("by the operator, now {prefix}…"));
+        }
+        Command::RotateToken { agent } => {
+            entry.action = "agent.rotate".into();
+            entry.agent_id = Some(agent.0);
         }
         Command::RevokeAgent { agent } => {
             entry.action = "agent.revoke".into();

@@ -18,6 +18,7 @@ use crate::{
     desk::{Desk, DeskSettings},
     key_server::{AskKeyServer, AsksNobody},
     outbound::Reach,
+    pairing::Guard,
     state::{App, AppState, StopSignal},
     store::{
         Store, api_keys,
@@ -115,6 +116,7 @@ impl Bench {
             desk,
             hosts: Hosts::new("127.0.0.1:8480".parse().unwrap(), &[]),
             reach: Reach::Public,
+            pairing: Guard::default(),
             stop: StopSignal::default(),
         });
         Self {
@@ -139,6 +141,7 @@ impl Bench {
             desk,
             hosts: self.state.hosts.clone(),
             reach: Reach::Public,
+            pairing: Guard::default(),
             stop: StopSignal::default(),
         });
         Self {

@@ -48,6 +48,10 @@ pub(super) fn published() -> Vec<(String, Vec<Method>)> {
 
 /// Fails the test where an answer is not what the document says.
 pub(super) fn check(path: &str, status: StatusCode, body: &Value) {
+    // What agents ask for is not of the API.
+    if path.starts_with("/agents/") {
+        return;
+    }
     let errors = if status.is_success() {
         let Some(answer) = ANSWERS.get(path) else {
             return;

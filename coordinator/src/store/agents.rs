@@ -33,6 +33,10 @@ pub struct AgentRow {
     pub revoked_at: Option<Timestamp>,
     /// Since when it never comes back, by the operator's word.
     pub retired_at: Option<Timestamp>,
+    /// What tells the PC that it was paired on from others.
+    pub machine: Option<String>,
+    /// When its token last came from where it should not have, and what was seen.
+    pub clash: Option<(Timestamp, String)>,
 }
 
 impl AgentRow {
@@ -63,6 +67,8 @@ impl FromRow<'_, SqliteRow> for AgentRow {
             created_at: columns::time(row, "created_ms")?,
             revoked_at: columns::optional_time(row, "revoked_ms")?,
             retired_at: columns::optional_time(row, "retired_ms")?,
+            machine: row.try_get("machine")?,
+            clash: columns::optional_time(row, "clash_ms")?.zip(row.try_get("clash")?),
         })
     }
 }
@@ -88,6 +94,8 @@ pub async fn create(
         created_at: now,
         revoked_at: None,
         retired_at: None,
+        machine: None,
+        clash: None,
     };
     sqlx::query(
         "INSERT INTO agents (agent_id, acs_system_id, name, prefix, token_hash, created_ms) VALUES (?, ?, ?, ?, ?, ?)",
@@ -117,6 +125,116 @@ pub async fn find_by_token(
             .fetch_optional(conn)
             .await?,
     )
+}
+
+/// The agent that this token was handed to in place of its present one, unless it was revoked.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn find_by_next_token(
+    conn: &mut SqliteConnection,
+    token: &str,
+) -> Result<Option<AgentRow>, StoreError> {
+    Ok(
+        sqlx::query_as("SELECT * FROM agents WHERE next_token_hash = ? AND revoked_ms IS NULL")
+            .bind(tokens::hash(token).as_slice())
+            .fetch_optional(conn)
+            .await?,
+    )
+}
+
+/// Makes a token that takes the place of the agent's present one once it is used; until then both open. One that was made
+/// before and not used opens nothing any more.
+///
+/// # Errors
+/// [`StoreError`] when the statement or the random source fails.
+pub async fn make_next_token(
+    conn: &mut SqliteConnection,
+    agent_id: Uuid,
+) -> Result<Zeroizing<String>, StoreError> {
+    let token = tokens::new_agent_token()?;
+    sqlx::query("UPDATE agents SET next_token_hash = ?, next_prefix = ? WHERE agent_id = ?")
+        .bind(tokens::hash(&token).as_slice())
+        .bind(tokens::shown_prefix(&token))
+        .bind(agent_id.to_string())
+        .execute(conn)
+        .await?;
+    Ok(token)
+}
+
+/// The agent has used the token that was made for it: the one before opens nothing any more.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn use_next_token(conn: &mut SqliteConnection, token: &str) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE agents SET token_hash = next_token_hash, prefix = next_prefix, next_token_hash = NULL, next_prefix = NULL \
+         WHERE next_token_hash = ?",
+    )
+    .bind(tokens::hash(token).as_slice())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Stores what tells the agent's PC from others.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn set_machine(
+    conn: &mut SqliteConnection,
+    agent_id: Uuid,
+    machine: Option<&str>,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE agents SET machine = ?, clash_ms = NULL, clash = NULL WHERE agent_id = ?")
+        .bind(machine)
+        .bind(agent_id.to_string())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// The other agents of the system, not revoked, that were paired on the same PC or on a copy of it.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn of_machine(
+    conn: &mut SqliteConnection,
+    agent: &AgentRow,
+    machine: &str,
+) -> Result<Vec<AgentRow>, StoreError> {
+    Ok(sqlx::query_as(
+        "SELECT * FROM agents WHERE acs_system_id = ? AND machine = ? AND agent_id <> ? AND revoked_ms IS NULL",
+    )
+    .bind(agent.acs_system_id.to_string())
+    .bind(machine)
+    .bind(agent.agent_id.to_string())
+    .fetch_all(conn)
+    .await?)
+}
+
+/// Notes that an agent's token came from where it should not have, unless that was noted within the last hour. Returns
+/// whether it was noted now.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn note_clash(
+    conn: &mut SqliteConnection,
+    agent_id: Uuid,
+    seen: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    const HOUR_MS: i64 = 3_600_000;
+    let done = sqlx::query(
+        "UPDATE agents SET clash_ms = ?1, clash = ?2 WHERE agent_id = ?3 AND (clash_ms IS NULL OR clash_ms < ?4 OR clash <> ?2)",
+    )
+    .bind(now.as_millisecond())
+    .bind(seen)
+    .bind(agent_id.to_string())
+    .bind(now.as_millisecond() - HOUR_MS)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() > 0)
 }
 
 /// The agent with this id, revoked or not.
@@ -154,7 +272,8 @@ pub async fn renew_token(
     hash: &str,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE agents SET token_hash = unhex(?), prefix = ?, revoked_ms = NULL WHERE agent_id = ?",
+        "UPDATE agents SET token_hash = unhex(?), prefix = ?, next_token_hash = NULL, next_prefix = NULL, revoked_ms = NULL \
+         WHERE agent_id = ?",
     )
     .bind(hash)
     .bind(prefix)

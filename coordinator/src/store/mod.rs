@@ -22,6 +22,7 @@ pub mod holds;
 pub mod jobs;
 pub mod key_servers;
 pub mod meta;
+pub mod pairing;
 pub mod personal_access_tokens;
 mod search;
 pub mod simulations;

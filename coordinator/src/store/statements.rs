@@ -28,6 +28,8 @@ const SMALL: &[&str] = &[
     "encoders",
     "operator_commands",
     "personal_access_token_workspaces",
+    "pairing_grants",
+    "pairings",
     "personal_access_tokens",
     "restored",
     "site_keys",
@@ -61,6 +63,10 @@ const WHOLE: &[(&str, &str)] = &[
         "the first start from a backup looks how far that goes",
     ),
     ("SELECT count(*) AS n FROM", "tests count rows"),
+    (
+        "SELECT detail FROM audit WHERE action",
+        "tests read the audit trail",
+    ),
 ];
 
 /// What is to be looked at, and what was found.

@@ -6,6 +6,7 @@ mod agent;
 mod count;
 mod encoder;
 mod job;
+mod pairing;
 mod service;
 
 pub use agent::{
@@ -14,6 +15,10 @@ pub use agent::{
 };
 pub use encoder::{Abilities, EncoderDescription, EncoderKey, EncoderState, KeyScope};
 pub use job::{ErrorCode, JobContent, JobError, JobId, JobKind, Outcome, Touched};
+pub use pairing::{
+    CLONE_PATH, CODE_ALPHABET, CODE_LENGTH, CloneReport, FLEET_TOKEN_PREFIX, MAX_PAIRING_BYTES,
+    PAIR_PATH, PairAnswer, PairError, PairRefusal, PairRequest,
+};
 pub use service::{
     Bye, ByeReason, CardPlan, EncoderSettings, Job, Plan, SecretText, ServiceMessage, Welcome,
 };

@@ -14,6 +14,7 @@ mod grants;
 mod kinds;
 mod metrics;
 mod operator;
+mod pairing;
 mod problems;
 mod restarts;
 mod scans;

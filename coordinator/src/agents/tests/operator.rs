@@ -275,8 +275,9 @@ async fn a_command_of_another_version_is_refused_and_the_service_goes_on() {
     let site = Site::start().await;
     let mut conn = site.bench.state.store.write().await.unwrap();
     sqlx::query(
-        "INSERT INTO operator_commands (command, asked_ms) VALUES ('{\"command\":\"new\"}', 0)",
+        "INSERT INTO operator_commands (command, asked_ms) VALUES ('{\"command\":\"new\"}', ?)",
     )
+    .bind(site.bench.state.clock.utc().as_millisecond())
     .execute(&mut *conn)
     .await
     .unwrap();
