@@ -233,6 +233,8 @@ fn token_place(token: &TokenSetting) -> String {
     match token {
         TokenSetting::Text(_) => "in the settings".to_owned(),
         TokenSetting::File(path) => format!("in {}", path.display()),
+        TokenSetting::Paired(path) => format!("of the pairing, in {}", path.display()),
+        TokenSetting::None => "nowhere".to_owned(),
     }
 }
 

@@ -135,13 +135,16 @@ async fn settings_that_cannot_be_used_end_with_2() {
         (String::new(), "`state_dir`: missing"),
         (
             sound.replace("token = \"agent-token\"", ""),
-            "`coordinator.token_file`: missing",
+            "this agent is not paired",
         ),
         (
             sound.replace("state_dir = \"state\"", ""),
             "`state_dir`: missing",
         ),
-        ("state_dir = \"state\"".to_owned(), "`coordinator`: missing"),
+        (
+            "state_dir = \"state\"".to_owned(),
+            "this agent is not paired",
+        ),
     ] {
         std::fs::write(&file, text).unwrap();
         for command in ["run", "check"] {
@@ -153,7 +156,7 @@ async fn settings_that_cannot_be_used_end_with_2() {
     }
     std::fs::write(&file, "").unwrap();
     let (_, output, _) = desk.output("check");
-    for missing in ["`state_dir`", "`coordinator`"] {
+    for missing in ["`state_dir`", "not paired"] {
         assert!(output.contains(missing), "{output}");
     }
     std::fs::remove_file(&file).unwrap();

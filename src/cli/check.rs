@@ -13,6 +13,8 @@ use crate::{
     config::{ConfigError, CoordinatorSettings, Settings, TokenSetting, parse_token},
     discovery::{DiscoverySettings, Lister},
     encoder::EncoderSettings,
+    pairing::Pairing,
+    platform,
     transport::resolved,
 };
 
@@ -140,6 +142,14 @@ fn coordinator_findings(coordinator: &CoordinatorSettings) -> Vec<String> {
     if let TokenSetting::File(path) = &coordinator.token {
         findings.extend(token_file_finding(path));
     }
+    let machine = platform::machine_fact();
+    let copied = |pairing: &&Pairing| pairing.is_of_another_machine(machine.as_deref());
+    findings.extend(coordinator.pairing.as_ref().filter(copied).map(|pairing| {
+        format!(
+            "{} was made on another machine: this disk was copied; pair this machine by itself with `encoder-agent pair URL`",
+            pairing.file.display()
+        )
+    }));
     if let Some(path) = &coordinator.extra_ca_file {
         findings.extend(
             crate::session::read_certificates(path)

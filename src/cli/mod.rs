@@ -13,6 +13,7 @@ mod found;
 #[cfg(any(windows, test))]
 mod log_file;
 mod output;
+mod pair;
 mod run;
 mod running;
 mod scan;
@@ -47,6 +48,7 @@ enum Command {
     #[cfg(unix)]
     Emulate(emulate::Args),
     Encode(encode::Args),
+    Pair(pair::Args),
     Run(run::Args),
     Scan(scan::Args),
     #[cfg(windows)]
@@ -99,6 +101,7 @@ pub fn main() -> ExitCode {
         #[cfg(unix)]
         Command::Emulate(args) => emulate::emulate(&args, &output),
         Command::Encode(args) => encode::encode(&args, &output),
+        Command::Pair(args) => pair::pair(&args, &output),
         Command::Run(args) => run::run(&args, &output),
         Command::Scan(args) => scan::scan(&args, &output),
         #[cfg(windows)]

@@ -17,6 +17,13 @@ impl Output {
         let _ = writeln!(io::stdout().lock(), "{text}");
     }
 
+    /// Asks for a line of input.
+    pub fn ask(&self, text: impl std::fmt::Display) {
+        let mut out = io::stderr().lock();
+        let _ = write!(out, "{text}");
+        let _ = out.flush();
+    }
+
     /// Writes one line of complaint.
     pub fn complain(&self, text: impl std::fmt::Display) {
         let _ = writeln!(io::stderr().lock(), "encoder-agent: {text}");

@@ -4,7 +4,11 @@ use std::{pin::pin, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, Output, SettingsArgs, tracing::LevelSwitch};
+use super::{
+    Exit, Output, SettingsArgs,
+    pair::{NotPaired, check_machine},
+    tracing::LevelSwitch,
+};
 use crate::{
     agent::{Agent, AgentError, Reload},
     config::Settings,
@@ -41,6 +45,13 @@ pub(super) fn run(args: &Args, output: &Output) -> Exit {
         settings: &args.settings,
         levels: &levels,
     };
+    let settings = match super::pair::by_credential(&args.settings, settings) {
+        Ok(settings) => settings,
+        Err(error) => {
+            output.complain(&error);
+            return error.exit();
+        }
+    };
     let served = ServiceNotifier::from_environment()
         .map_err(Failure::from)
         .and_then(|notifier| serve(&settings, &notifier, Some(&again)));
@@ -64,6 +75,8 @@ pub(super) fn serve_logged(settings: &Settings, notifier: &ServiceNotifier) -> E
 enum Failure {
     #[error(transparent)]
     Agent(#[from] AgentError),
+    #[error(transparent)]
+    Pairing(#[from] NotPaired),
     #[error("cannot set up the process: {0}")]
     Process(#[from] std::io::Error),
 }
@@ -73,6 +86,7 @@ impl Failure {
         match self {
             Self::Agent(AgentError::Config(_)) => Exit::Unusable,
             Self::Agent(_) | Self::Process(_) => Exit::Failed,
+            Self::Pairing(error) => error.exit(),
         }
     }
 }
@@ -88,6 +102,7 @@ fn serve(
     notifier: &ServiceNotifier,
     again: Option<&Again<'_>>,
 ) -> Result<Exit, Failure> {
+    check_machine(settings)?;
     let stop = CancellationToken::new();
     let mut agent = Agent::prepare(settings, stop.clone())?;
     let runtime = super::runtime()?;

@@ -21,10 +21,15 @@ impl SettingsArgs {
     /// # Errors
     /// [`ConfigError`] for the first thing that is wrong.
     pub fn load(&self) -> Result<Settings, ConfigError> {
-        Settings::load(&Layers {
+        Settings::load(&self.layers())
+    }
+
+    /// Where the settings come from, as they are now.
+    pub fn layers(&self) -> Layers {
+        Layers {
             file: self.config.clone(),
             environment: std::env::vars_os().collect(),
             overrides: self.overrides.clone(),
-        })
+        }
     }
 }

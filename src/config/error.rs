@@ -111,6 +111,9 @@ pub enum ConfigError {
         /// What to do.
         remedy: String,
     },
+    /// The agent has no token.
+    #[error(transparent)]
+    Unpaired(Unpaired),
     /// An override on the command line that is no `KEY=VALUE`.
     #[error(
         "--set: expected KEY=VALUE such as log.level=debug, got a text without `=` or without a key"
@@ -122,6 +125,33 @@ pub enum ConfigError {
         /// The file.
         file: PathBuf,
     },
+}
+
+/// Why the agent has no token: it is not paired with the coordinator that the settings name.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Unpaired {
+    /// It never was.
+    #[error(
+        "this agent is not paired: run `encoder-agent pair URL` as root, with a code of `encoder-coordinator pairing code`"
+    )]
+    Never,
+    /// It was paired with another.
+    #[error(
+        "this agent is paired with {paired}, and `coordinator.url` is {listed}: take `url` out, or pair with that one by \
+         `encoder-agent pair {listed}`"
+    )]
+    WithAnother {
+        /// The URL of the pairing.
+        paired: String,
+        /// The URL of the settings.
+        listed: String,
+    },
+    /// The pairing cannot be read by this user.
+    #[error("{0}")]
+    Unreadable(String),
+    /// The pairing is damaged.
+    #[error("{0}")]
+    Damaged(String),
 }
 
 fn advice(nearest: Option<&str>, known: &str) -> String {

@@ -11,6 +11,9 @@
 //!
 //! Without `coordinator.proxy`, the variables of the environment that programs share (`HTTPS_PROXY`, `NO_PROXY`) count.
 //!
+//! Without `coordinator.token` and `token_file` the token of the pairing counts (`encoder-agent pair`), and without
+//! `coordinator.url` its URL, so that a paired agent needs no file at all.
+//!
 //! Encoders are listed in the file only. A relative `state_dir`, `token_file` or `extra_ca_file` begins at the
 //! directory of the file.
 
@@ -20,6 +23,7 @@ mod encoder;
 mod error;
 mod layers;
 mod local;
+mod pairing;
 mod proxy;
 mod secret;
 mod shown;
@@ -29,7 +33,7 @@ mod url;
 use std::path::{Path, PathBuf};
 
 pub use changes::Changes;
-pub use error::{ConfigError, Place};
+pub use error::{ConfigError, Place, Unpaired};
 pub use layers::Layers;
 pub use local::LocalSettings;
 pub use proxy::{ProxyProblem, ProxySettings};
@@ -37,7 +41,7 @@ pub use secret::{Secret, TokenProblem, parse_token};
 pub use shown::{MASK, shown, untyped};
 pub use url::{CoordinatorUrl, UrlProblem};
 
-use crate::{discovery::DiscoverySettings, encoder::EncoderSettings};
+use crate::{discovery::DiscoverySettings, encoder::EncoderSettings, pairing::Pairing};
 use layers::merge;
 use table::Table;
 
@@ -50,6 +54,15 @@ pub const ENVIRONMENT_SEPARATOR: &str = "__";
 /// Where the configuration is looked for when the command line does not say.
 pub fn default_file() -> PathBuf {
     crate::platform::settings_dir().join("agent.toml")
+}
+
+/// Where the state is kept where there is no file that says so.
+pub fn default_state_dir() -> PathBuf {
+    if cfg!(windows) {
+        crate::platform::settings_dir().join("state")
+    } else {
+        PathBuf::from("/var/lib/encoder-agent")
+    }
 }
 
 const ROOT_KEYS: &[&str] = &[
@@ -66,6 +79,9 @@ const COORDINATOR_KEYS: &[&str] = &[
     "token_file",
     "insecure",
     "extra_ca_file",
+    "accept_inspection",
+    "client_certificate",
+    "client_key",
     "proxy",
 ];
 const LOG_KEYS: &[&str] = &["level", "format"];
@@ -77,8 +93,10 @@ pub struct Settings {
     pub file: PathBuf,
     /// `state_dir`: where journal and rotated token are kept. Only `run` needs it.
     pub state_dir: Option<PathBuf>,
-    /// `[coordinator]`: whom to connect to. Only `run` needs it.
+    /// `[coordinator]`, and what the agent was paired with: whom to connect to. Only `run` needs it.
     pub coordinator: Option<CoordinatorSettings>,
+    /// Why there is no token; none where there is one.
+    pub unpaired: Option<Unpaired>,
     /// `[discovery]`: how encoders are found that have no port listed, and every `[[encoder]]` with a `key`.
     pub discovery: DiscoverySettings,
     /// Every `[[encoder]]` with a `port`, in the order of the file.
@@ -94,17 +112,51 @@ pub struct Settings {
 pub struct CoordinatorSettings {
     /// `url`: the base URL; the agent adds the path.
     pub url: CoordinatorUrl,
-    /// `token` or `token_file`.
+    /// `token` or `token_file`, else that of the pairing.
     pub token: TokenSetting,
+    /// What the agent was paired with, where its token is the one that counts.
+    pub pairing: Option<Pairing>,
+    /// `accept_inspection`: whether a certificate will do that the system trusts and that is not the one of the pairing.
+    pub accept_inspection: bool,
+    /// `client_certificate` and `client_key`: what the agent shows to a proxy that asks for it.
+    pub client_certificate: Option<ClientCertificate>,
     /// `extra_ca_file`: a PEM file with certificates to trust besides those of the system.
     pub extra_ca_file: Option<PathBuf>,
     /// `proxy`, else that of the environment: the HTTP proxy that opens the way.
     pub proxy: Option<ProxySettings>,
 }
 
+impl CoordinatorSettings {
+    /// A coordinator by its URL and a token, and nothing else said.
+    pub fn new(url: CoordinatorUrl, token: TokenSetting) -> Self {
+        Self {
+            url,
+            token,
+            pairing: None,
+            accept_inspection: false,
+            client_certificate: None,
+            extra_ca_file: None,
+            proxy: None,
+        }
+    }
+}
+
+/// A certificate of the agent's own, and its key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ClientCertificate {
+    /// A PEM file with the certificate, and those between it and its authority.
+    pub certificate: PathBuf,
+    /// A PEM file with its private key.
+    pub key: PathBuf,
+}
+
 /// Where the token comes from.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum TokenSetting {
+    /// The pairing in this file.
+    Paired(PathBuf),
+    /// Nowhere yet: the agent is not paired.
+    None,
     /// `token`: it stands in the settings.
     Text(Secret),
     /// `token_file`: it is read from a file before every connection.
@@ -165,29 +217,54 @@ impl Settings {
     /// # Errors
     /// [`ConfigError`] for the first thing that is wrong.
     pub fn load(layers: &Layers) -> Result<Self, ConfigError> {
-        let text =
-            std::fs::read_to_string(&layers.file).map_err(|error| ConfigError::Unreadable {
-                file: layers.file.clone(),
-                problem: error.to_string(),
-            })?;
-        Self::parse(&text, layers)
+        Self::parse_with(&text(layers)?, layers, pairing::read)
     }
 
-    /// Checks all layers, the file's text given.
+    /// The same for whoever is about to pair: an earlier pairing says nothing, and a token in the settings is refused, since
+    /// it would win over the pairing.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first thing that is wrong.
+    pub fn load_to_pair(layers: &Layers) -> Result<Self, ConfigError> {
+        let settings = Self::parse_with(&text(layers)?, layers, |_| Ok(None))?;
+        match settings.coordinator.as_ref().map(|found| &found.token) {
+            Some(TokenSetting::Text(_) | TokenSetting::File(_)) => Err(ConfigError::BadValue {
+                place: Place::File {
+                    file: layers.file.clone(),
+                    key: "coordinator.token".to_owned(),
+                },
+                problem: "a token of the settings would win over that of the pairing".to_owned(),
+                remedy: "take `token` and `token_file` out".to_owned(),
+            }),
+            Some(TokenSetting::Paired(_) | TokenSetting::None) | None => Ok(settings),
+        }
+    }
+
+    /// Checks all layers, the file's text given; looks for no pairing.
     ///
     /// # Errors
     /// [`ConfigError`] for the first thing that is wrong.
     pub fn parse(text: &str, layers: &Layers) -> Result<Self, ConfigError> {
+        Self::parse_with(text, layers, |_| Ok(None))
+    }
+
+    fn parse_with(
+        text: &str,
+        layers: &Layers,
+        pairing: impl FnOnce(&Path) -> Result<Option<Pairing>, Unpaired>,
+    ) -> Result<Self, ConfigError> {
         let file = layers.file.as_path();
         let root = Table::new(file, "", merge(text, layers)?, ROOT_KEYS)?;
         let encoder::Listed { by_port, by_key } = encoder::read_all(&root)?;
+        let state_dir = directory_path(&root, "state_dir", file, STATE_DIR_EXPECTED)?;
+        let table = root.table_or_empty("coordinator", COORDINATOR_KEYS)?;
+        let pairing = || state_dir.as_deref().map_or(Ok(None), pairing);
+        let (coordinator, unpaired) = coordinator(&table, layers, pairing)?;
         Ok(Self {
             file: layers.file.clone(),
-            state_dir: directory_path(&root, "state_dir", file, STATE_DIR_EXPECTED)?,
-            coordinator: root
-                .table("coordinator", COORDINATOR_KEYS)?
-                .map(|table| coordinator(&table, layers))
-                .transpose()?,
+            state_dir,
+            coordinator,
+            unpaired,
             discovery: discovery::read(&root, by_key)?,
             encoders: by_port,
             local: local::read(&root, file)?,
@@ -212,12 +289,11 @@ impl Settings {
     /// # Errors
     /// [`ConfigError::Missing`] when there is none.
     pub fn require_coordinator(&self) -> Result<&CoordinatorSettings, ConfigError> {
-        self.coordinator.as_ref().ok_or_else(|| {
-            self.missing(
-                "coordinator",
-                "a table [coordinator] with `url` and `token_file`",
-            )
-        })
+        match (&self.coordinator, &self.unpaired) {
+            (Some(coordinator), None) => Ok(coordinator),
+            (_, Some(unpaired)) => Err(ConfigError::Unpaired(unpaired.clone())),
+            (None, None) => Err(ConfigError::Unpaired(Unpaired::Never)),
+        }
     }
 
     /// The encoders, for the commands that cannot do without; none need be listed where they are found by themselves.
@@ -249,11 +325,67 @@ const STATE_DIR_EXPECTED: &str = "the path of a directory such as \"/var/lib/enc
 const URL_EXPECTED: &str = "the coordinator's base url such as \"wss://keys.example.com\"";
 const TOKEN_EXPECTED: &str = "the agent's token as a text";
 
-fn coordinator(table: &Table<'_>, layers: &Layers) -> Result<CoordinatorSettings, ConfigError> {
-    let file = layers.file.as_path();
-    let text = table
-        .text("url", URL_EXPECTED)?
-        .ok_or_else(|| table.missing("url", URL_EXPECTED))?;
+/// The file's text. Where there is none at the usual place, the settings are what needs none: the state directory alone.
+fn text(layers: &Layers) -> Result<String, ConfigError> {
+    match std::fs::read_to_string(&layers.file) {
+        Ok(text) => Ok(text),
+        Err(error)
+            if error.kind() == std::io::ErrorKind::NotFound && layers.file == default_file() =>
+        {
+            Ok(format!("state_dir = '{}'\n", default_state_dir().display()))
+        }
+        Err(error) => Err(ConfigError::Unreadable {
+            file: layers.file.clone(),
+            problem: error.to_string(),
+        }),
+    }
+}
+
+/// Whom to connect to, as far as the settings and the pairing tell; and why there is no token, where there is none.
+fn coordinator(
+    table: &Table<'_>,
+    layers: &Layers,
+    pairing: impl FnOnce() -> Result<Option<Pairing>, Unpaired>,
+) -> Result<(Option<CoordinatorSettings>, Option<Unpaired>), ConfigError> {
+    let listed = url(table)?;
+    let token = token(table, layers.file.as_path())?;
+    let (token, pairing, unpaired) = match (token, &listed) {
+        (Some(_), None) => return Err(table.missing("url", URL_EXPECTED)),
+        (Some(token), Some(_)) => (token, None, None),
+        (None, _) => match pairing::that_counts(pairing(), listed.as_ref()) {
+            Ok(pairing) => (
+                TokenSetting::Paired(pairing.file.clone()),
+                Some(pairing),
+                None,
+            ),
+            Err(unpaired) => (TokenSetting::None, None, Some(unpaired)),
+        },
+    };
+    let paired_with = pairing.as_ref().map(|pairing| pairing.url.clone());
+    let Some(url) = listed.or(paired_with) else {
+        return Ok((None, unpaired));
+    };
+    check_encryption(table, &url)?;
+    let coordinator = CoordinatorSettings {
+        proxy: proxy::read(table, &url, &layers.environment)?,
+        pairing,
+        accept_inspection: table.boolean("accept_inspection")?.unwrap_or(false),
+        client_certificate: client_certificate(table, layers.file.as_path())?,
+        extra_ca_file: directory_path(
+            table,
+            "extra_ca_file",
+            layers.file.as_path(),
+            "the path of a PEM file with certificates",
+        )?,
+        ..CoordinatorSettings::new(url, token)
+    };
+    Ok((Some(coordinator), unpaired))
+}
+
+fn url(table: &Table<'_>) -> Result<Option<CoordinatorUrl>, ConfigError> {
+    let Some(text) = table.text("url", URL_EXPECTED)? else {
+        return Ok(None);
+    };
     let url = CoordinatorUrl::parse(&text).map_err(|problem| {
         table.bad(
             "url",
@@ -261,32 +393,42 @@ fn coordinator(table: &Table<'_>, layers: &Layers) -> Result<CoordinatorSettings
             format!("expected {URL_EXPECTED}"),
         )
     })?;
-    let insecure = table.boolean("insecure")?.unwrap_or(false);
-    if !url.is_secure() && !url.is_loopback() && !insecure {
-        return Err(table.bad(
-            "url",
-            format!(
-                "{url} is not encrypted, and {} is another machine",
-                url.host()
-            ),
-            "use wss:// or https://, or set coordinator.insecure = true if the network is trusted",
-        ));
-    }
-    let proxy = proxy::read(table, &url, &layers.environment)?;
-    Ok(CoordinatorSettings {
-        url,
-        proxy,
-        token: token(table, file)?,
-        extra_ca_file: directory_path(
-            table,
-            "extra_ca_file",
-            file,
-            "the path of a PEM file with certificates",
-        )?,
-    })
+    Ok(Some(url))
 }
 
-fn token(table: &Table<'_>, file: &Path) -> Result<TokenSetting, ConfigError> {
+fn check_encryption(table: &Table<'_>, url: &CoordinatorUrl) -> Result<(), ConfigError> {
+    let insecure = table.boolean("insecure")?.unwrap_or(false);
+    if url.is_secure() || url.is_loopback() || insecure {
+        return Ok(());
+    }
+    Err(table.bad(
+        "url",
+        format!(
+            "{url} is not encrypted, and {} is another machine",
+            url.host()
+        ),
+        "use wss:// or https://, or set coordinator.insecure = true if the network is trusted",
+    ))
+}
+
+fn client_certificate(
+    table: &Table<'_>,
+    file: &Path,
+) -> Result<Option<ClientCertificate>, ConfigError> {
+    const CERTIFICATE: &str = "the path of a PEM file with the agent's certificate";
+    const KEY: &str = "the path of a PEM file with the certificate's private key";
+    let certificate = directory_path(table, "client_certificate", file, CERTIFICATE)?;
+    let key = directory_path(table, "client_key", file, KEY)?;
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Ok(Some(ClientCertificate { certificate, key })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(table.missing("client_key", KEY)),
+        (None, Some(_)) => Err(table.missing("client_certificate", CERTIFICATE)),
+    }
+}
+
+/// The token that the settings give; none where the pairing has to.
+fn token(table: &Table<'_>, file: &Path) -> Result<Option<TokenSetting>, ConfigError> {
     let text = table.text("token", TOKEN_EXPECTED)?.map(Secret::new);
     let token_file = directory_path(table, "token_file", file, "the path of a file")?;
     match (text, token_file) {
@@ -295,22 +437,17 @@ fn token(table: &Table<'_>, file: &Path) -> Result<TokenSetting, ConfigError> {
             "`token` and `token_file` are both given",
             "keep one of them",
         )),
-        (None, Some(path)) => Ok(TokenSetting::File(path)),
-        (Some(text), None) => {
-            parse_token(text.expose())
-                .map(TokenSetting::Text)
-                .map_err(|problem| {
-                    table.bad(
-                        "token",
-                        format!("cannot be a token: {problem}"),
-                        "copy the token as the coordinator printed it",
-                    )
-                })
-        }
-        (None, None) => Err(table.missing(
-            "token_file",
-            "`token_file` with the path of a file that holds the token, or `token`",
-        )),
+        (None, Some(path)) => Ok(Some(TokenSetting::File(path))),
+        (Some(text), None) => parse_token(text.expose())
+            .map(|token| Some(TokenSetting::Text(token)))
+            .map_err(|problem| {
+                table.bad(
+                    "token",
+                    format!("cannot be a token: {problem}"),
+                    "copy the token as the coordinator printed it",
+                )
+            }),
+        (None, None) => Ok(None),
     }
 }
 

@@ -149,6 +149,16 @@ impl<'a> Table<'a> {
             .transpose()
     }
 
+    /// A key's own table, or one without entries where there is none.
+    pub(super) fn table_or_empty(&self, key: &str, known: &[&str]) -> Result<Self, ConfigError> {
+        let empty = || Self {
+            file: self.file,
+            path: self.key_path(key),
+            entries: BTreeMap::new(),
+        };
+        Ok(self.table(key, known)?.unwrap_or_else(empty))
+    }
+
     /// A key's list of tables, written `[[key]]`.
     pub(super) fn tables(&self, key: &str, known: &[&str]) -> Result<Vec<Self>, ConfigError> {
         let values = match self.kind(key) {

@@ -47,10 +47,10 @@ fn edited(from: &str, to: &str) -> String {
 }
 
 fn token(settings: &Settings) -> String {
-    match &settings.coordinator.as_ref().unwrap().token {
-        TokenSetting::Text(secret) => secret.expose().to_owned(),
-        TokenSetting::File(path) => panic!("a file: {}", path.display()),
-    }
+    let TokenSetting::Text(secret) = &settings.coordinator.as_ref().unwrap().token else {
+        panic!("{settings:?}");
+    };
+    secret.expose().to_owned()
 }
 
 fn proxy(settings: &str, layers: &Layers) -> Option<String> {
@@ -245,10 +245,10 @@ fn text_layers_give_booleans() {
 fn relative_paths_begin_at_the_file() {
     let text = edited("token = \"agent-token\"", "token_file = \"token\"");
     let settings = Settings::parse(&text, &layers()).unwrap();
-    match &settings.coordinator.unwrap().token {
-        TokenSetting::File(path) => assert_eq!(path, Path::new("/etc/token")),
-        TokenSetting::Text(_) => panic!("a text"),
-    }
+    let TokenSetting::File(path) = &settings.coordinator.as_ref().unwrap().token else {
+        panic!("{settings:?}");
+    };
+    assert_eq!(path, Path::new("/etc/token"));
 }
 
 #[test]
@@ -390,10 +390,6 @@ fn bad_values_are_refused() {
             "/etc/a.toml: `coordinator.token`: `token` and `token_file` are both given; keep one of them",
         ),
         (
-            edited("token = \"agent-token\"", ""),
-            "/etc/a.toml: `coordinator.token_file`: missing; expected `token_file` with the path of a file that holds the token, or `token`",
-        ),
-        (
             edited("url = \"ws://127.0.0.1:8480\"", ""),
             "/etc/a.toml: `coordinator.url`: missing; expected the coordinator's base url such as \"wss://keys.example.com\"",
         ),
@@ -489,7 +485,7 @@ fn what_a_command_needs_is_asked_for() {
         ),
         (
             settings.require_coordinator().unwrap_err(),
-            "/etc/a.toml: `coordinator`: missing; expected a table [coordinator] with `url` and `token_file`",
+            "this agent is not paired: run `encoder-agent pair URL` as root, with a code of `encoder-coordinator pairing code`",
         ),
         (
             settings.require_encoders().unwrap_err(),
@@ -521,4 +517,98 @@ fn a_variable_that_is_no_text_is_refused_and_not_quoted() {
         Settings::parse(LEAST, &layers).unwrap_err().to_string(),
         "environment variable ENCODER_AGENT__COORDINATOR__TOKEN: expected a text in UTF-8, got other bytes"
     );
+}
+
+/// Settings in a directory where a pairing with this URL lies in the state directory.
+fn paired_with(
+    paired: &str,
+    coordinator: &str,
+) -> (tempfile::TempDir, Result<Settings, ConfigError>) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("agent.toml");
+    let text = format!("state_dir = \"state\"\n[coordinator]\n{coordinator}\n");
+    std::fs::write(&file, text).unwrap();
+    let state_dir = directory.path().join("state");
+    std::fs::create_dir(&state_dir).unwrap();
+    let pairing = crate::pairing::NewPairing {
+        url: CoordinatorUrl::parse(paired).unwrap(),
+        agent_id: uuid::Uuid::nil(),
+        system_name: "Main building".to_owned(),
+        token: Secret::new("agent_paired".to_owned()),
+        machine: None,
+        pins: None,
+    };
+    pairing.keep(&state_dir).unwrap();
+    let settings = Settings::load(&Layers {
+        file,
+        ..Layers::default()
+    });
+    (directory, settings)
+}
+
+#[test]
+fn a_pairing_says_where_the_coordinator_is_and_gives_the_token() {
+    for coordinator in ["", "url = \"wss://keys.example\""] {
+        let (_directory, settings) = paired_with("wss://keys.example", coordinator);
+        let settings = settings.unwrap();
+        let found = settings.require_coordinator().unwrap();
+        assert_eq!(found.url.host(), "keys.example");
+        assert!(matches!(found.token, TokenSetting::Paired(_)), "{found:?}");
+        assert!(found.pairing.is_some());
+    }
+}
+
+#[test]
+fn a_token_in_the_settings_wins_over_a_pairing() {
+    let listed = "url = \"wss://other.example\"\ntoken = \"agent-token\"";
+    let (_directory, settings) = paired_with("wss://keys.example", listed);
+    let settings = settings.unwrap();
+    assert_eq!(token(&settings), "agent-token");
+    assert!(settings.require_coordinator().unwrap().pairing.is_none());
+}
+
+#[test]
+fn a_pairing_with_another_coordinator_does_not_count() {
+    let (_directory, settings) = paired_with("wss://keys.example", "url = \"wss://other.example\"");
+    let error = settings.unwrap().require_coordinator().unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("is paired with wss://keys.example:443"),
+        "{text}"
+    );
+    let (_directory, settings) = paired_with("ws://keys.example", "");
+    let text = settings.unwrap_err().to_string();
+    assert!(text.contains("is not encrypted"), "{text}");
+}
+
+#[test]
+fn a_damaged_pairing_stops_only_what_needs_it() {
+    let (directory, _) = paired_with("wss://keys.example", "");
+    let pairing = directory
+        .path()
+        .join("state")
+        .join(crate::pairing::FILE_NAME);
+    std::fs::write(pairing, "{").unwrap();
+    let settings = Settings::load(&Layers {
+        file: directory.path().join("agent.toml"),
+        ..Layers::default()
+    });
+    let error = settings.unwrap().require_coordinator().unwrap_err();
+    assert!(error.to_string().contains("pair again"), "{error}");
+}
+
+#[test]
+fn a_client_certificate_has_a_key() {
+    let with = |text: &str| edited("token = ", &format!("{text}\ntoken = "));
+    let both = with("client_certificate = \"a.pem\"\nclient_key = \"a.key\"");
+    let settings = Settings::parse(&both, &layers()).unwrap();
+    let certificate = settings.coordinator.unwrap().client_certificate.unwrap();
+    assert_eq!(certificate.key, Path::new("/etc/a.key"));
+    for half in ["client_certificate = \"a.pem\"", "client_key = \"a.key\""] {
+        let text = message(&with(half));
+        assert!(
+            text.contains("missing; expected the path of a PEM file"),
+            "{text}"
+        );
+    }
 }

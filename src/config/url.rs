@@ -98,6 +98,11 @@ impl CoordinatorUrl {
         }
     }
 
+    /// A path below the base as a request names it; `path` begins with a slash.
+    pub fn request_path(&self, path: &str) -> String {
+        format!("{}{path}", self.base_path)
+    }
+
     /// The websocket URL of a path below the base; `path` begins with a slash.
     pub fn socket_url(&self, path: &str) -> String {
         format!("{self}{path}")

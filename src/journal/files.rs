@@ -25,7 +25,7 @@ pub(super) fn open(
     let path = state_dir.join(FILE_NAME);
     let (store, contents) = match read(&path) {
         Err(JournalError::Damaged { reason }) => {
-            let aside = set_aside(&path, utc)?;
+            let aside = set_aside(&path, "damaged", utc)?;
             let problem = format!(
                 "the journal was damaged ({reason}) and set aside as {}; a new one is in use",
                 aside.display()
@@ -47,13 +47,34 @@ pub(super) fn open(
 /// What [`super::Journal::open`] would say, or do something about.
 pub fn inspect(state_dir: &Path) -> Result<(), JournalError> {
     let path = state_dir.join(FILE_NAME);
-    let in_use = File::open(state_dir.join(LOCK_NAME))
-        .is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)));
-    if in_use || !path.try_exists().unwrap_or(true) {
+    if is_in_use(state_dir) || !path.try_exists().unwrap_or(true) {
         return Ok(());
     }
     drop(open_private_file(&path, false)?);
     Store::inspect(&path)
+}
+
+/// Sets the journal aside that was copied here with another machine's disk: it tells of cards and jobs of that one. Nothing
+/// where there is none.
+///
+/// # Errors
+/// [`JournalError`] when an agent uses it, or it cannot be moved.
+pub fn set_aside_of_another_machine(state_dir: &Path, utc: Timestamp) -> Result<(), JournalError> {
+    if is_in_use(state_dir) {
+        return Err(JournalError::Locked {
+            path: state_dir.to_owned(),
+        });
+    }
+    let path = state_dir.join(FILE_NAME);
+    if path.exists() {
+        set_aside(&path, "of-another-machine", utc)?;
+    }
+    Ok(())
+}
+
+fn is_in_use(state_dir: &Path) -> bool {
+    File::open(state_dir.join(LOCK_NAME))
+        .is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
 fn read(path: &Path) -> Result<(Store, JournalContents), JournalError> {
@@ -76,18 +97,18 @@ fn lock(state_dir: &Path) -> Result<File, JournalError> {
 }
 
 /// Renames the file and what SQLite keeps beside it, over nothing that is there already.
-fn set_aside(path: &Path, utc: Timestamp) -> Result<PathBuf, JournalError> {
+fn set_aside(path: &Path, why: &str, utc: Timestamp) -> Result<PathBuf, JournalError> {
     let beside = |part: &str| {
         let mut name = path.as_os_str().to_owned();
         name.push(part);
         PathBuf::from(name)
     };
     let stamp = utc.strftime("%Y%m%dT%H%M%SZ");
-    let mut suffix = format!(".damaged-{stamp}");
+    let mut suffix = format!(".{why}-{stamp}");
     let mut others = 1;
     while beside(&suffix).exists() {
         others += 1;
-        suffix = format!(".damaged-{stamp}-{others}");
+        suffix = format!(".{why}-{stamp}-{others}");
     }
     for part in ["", "-wal", "-shm"] {
         let (from, to) = (beside(part), beside(&format!("{suffix}{part}")));

@@ -13,7 +13,7 @@ mod store;
 mod thread;
 
 pub use error::JournalError;
-pub use files::inspect;
+pub use files::{inspect, set_aside_of_another_machine};
 pub use memory::MemoryJournal;
 pub use record::{
     Guard, JobFacts, JournalContents, JournaledJob, JournaledState, Owed, RETENTION, Recall, Record,

@@ -2,6 +2,7 @@
 
 #[cfg(target_os = "linux")]
 mod linux;
+mod machine;
 #[cfg(not(any(target_os = "linux", windows)))]
 mod other;
 mod signals;
@@ -10,6 +11,7 @@ mod windows;
 
 #[cfg(target_os = "linux")]
 pub use linux::{ServiceNotifier, os_name, settings_dir, time_since_boot};
+pub use machine::machine_fact;
 #[cfg(not(any(target_os = "linux", windows)))]
 pub use other::{ServiceNotifier, os_name, settings_dir, time_since_boot};
 pub use signals::{ReloadSignal, StopSignals};

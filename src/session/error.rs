@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use encoder_protocols::wire::SUBPROTOCOL;
 
+use super::tls::TlsProblem;
+
 /// Why an attempt to connect failed.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ConnectError {
@@ -12,7 +14,7 @@ pub enum ConnectError {
     Token(String),
     /// The coordinator does not know the token (HTTP 401 or 403).
     #[error(
-        "{url} refused the token (http {status}); check `token` or `token_file`, or make a new token with `encoder-coordinator agent token`; trying again seldom"
+        "{url} refused the token (http {status}); it was revoked, or the agent retired: pair again with `encoder-agent pair`, or, if the token stands in the settings, put a new one there; trying again seldom"
     )]
     TokenRefused {
         /// Where.
@@ -79,14 +81,12 @@ pub enum ConnectError {
         status: Option<u16>,
     },
     /// No trusted encryption.
-    #[error(
-        "no trusted encryption with {url}: {problem}; a certificate of a private authority belongs into `extra_ca_file`"
-    )]
+    #[error("no trusted encryption with {url}: {problem}")]
     Tls {
         /// Where.
         url: String,
-        /// What rustls said.
-        problem: String,
+        /// What is wrong with it.
+        problem: TlsProblem,
     },
     /// What came was no websocket upgrade.
     #[error("{url} did not answer as a websocket should: {problem}")]

@@ -326,12 +326,12 @@ impl Machine {
             ByeReason::Revoked => (
                 self.backoff.after_refusal(),
                 NoticeLevel::Error,
-                "the token was revoked; put a new one into `token` or `token_file`",
+                "the token was revoked; pair again with `encoder-agent pair`, or put a new one into the settings",
             ),
             ByeReason::Retired => (
                 self.backoff.after_refusal(),
                 NoticeLevel::Error,
-                "this agent was retired; put a new token into `token` or `token_file`, or stop and disable the service",
+                "this agent was retired; pair again with `encoder-agent pair`, or stop and disable the service",
             ),
             ByeReason::Restart => (
                 self.backoff.after_restart(),

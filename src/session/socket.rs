@@ -36,7 +36,10 @@ use super::{
     error::{ConnectError, ConnectionEnd},
     retry_after, tls, tunnel,
 };
-use crate::config::{CoordinatorSettings, CoordinatorUrl, ProxySettings, Secret};
+use crate::{
+    config::{CoordinatorSettings, CoordinatorUrl, ProxySettings, Secret},
+    pairing::Fingerprint,
+};
 
 /// How long TCP, TLS and upgrade may take together.
 pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(20);
@@ -67,14 +70,48 @@ impl Connector {
     /// # Errors
     /// [`tls::TlsSetupError`] when the URL asks for encryption and no trust can be set up.
     pub(super) fn new(coordinator: &CoordinatorSettings) -> Result<Self, tls::TlsSetupError> {
-        let url = coordinator.url.clone();
-        let tls = if url.is_secure() {
-            Some(tls_connector(coordinator)?)
+        let tls = if coordinator.url.is_secure() {
+            Some(tls::client_config(coordinator)?)
         } else {
             None
         };
-        let proxy = coordinator.proxy.clone();
-        Ok(Self { url, proxy, tls })
+        Self::with_tls(coordinator, tls)
+    }
+
+    /// The same for the first contact, by a fingerprint if one is given; notes what to know the coordinator by.
+    ///
+    /// # Errors
+    /// As [`Connector::new`].
+    pub(super) fn first_contact(
+        coordinator: &CoordinatorSettings,
+        fingerprint: Option<Fingerprint>,
+    ) -> Result<(Self, tls::Met), tls::TlsSetupError> {
+        if !coordinator.url.is_secure() {
+            return Ok((Self::with_tls(coordinator, None)?, tls::Met::default()));
+        }
+        let (config, met) = tls::first_contact(coordinator, fingerprint)?;
+        Ok((Self::with_tls(coordinator, Some(config))?, met))
+    }
+
+    fn with_tls(
+        coordinator: &CoordinatorSettings,
+        config: Option<Arc<ClientConfig>>,
+    ) -> Result<Self, tls::TlsSetupError> {
+        let name = || tls::server_name(coordinator.url.host());
+        let tls = match config {
+            Some(config) => Some((TlsConnector::from(config), name()?)),
+            None => None,
+        };
+        Ok(Self {
+            url: coordinator.url.clone(),
+            proxy: coordinator.proxy.clone(),
+            tls,
+        })
+    }
+
+    /// The coordinator's base URL.
+    pub(super) fn url(&self) -> &CoordinatorUrl {
+        &self.url
     }
 
     /// Where agents connect.
@@ -193,7 +230,7 @@ impl Connector {
             Ok(encrypted) => Ok(Box::new(encrypted)),
             Err(error) => Err(ConnectError::Tls {
                 url: self.socket_url(),
-                problem: error.to_string(),
+                problem: tls::TlsProblem::of(&error),
             }),
         }
     }
@@ -278,14 +315,6 @@ fn retry_after_header(headers: &HeaderMap, utc: Timestamp) -> Option<Duration> {
             .and_then(|value: &HeaderValue| value.to_str().ok())
     };
     retry_after::parse(text(header::RETRY_AFTER)?, text(header::DATE), utc)
-}
-
-fn tls_connector(
-    coordinator: &CoordinatorSettings,
-) -> Result<(TlsConnector, ServerName<'static>), tls::TlsSetupError> {
-    let config: Arc<ClientConfig> = tls::client_config(coordinator.extra_ca_file.as_deref())?;
-    let name = tls::server_name(coordinator.url.host())?;
-    Ok((TlsConnector::from(config), name))
 }
 
 fn socket_config() -> WebSocketConfig {

@@ -1,16 +1,22 @@
-//! Encryption of the road to the coordinator: rustls with the system's own trust.
+//! Encryption of the road to the coordinator: rustls with the system's own trust, or with what the agent was paired with.
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use rustls::{
-    ClientConfig,
-    crypto::CryptoProvider,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
 use rustls_platform_verifier::Verifier;
+
+use crate::{
+    config::{ClientCertificate, CoordinatorSettings},
+    pairing::{Fingerprint, NotPinned, Pins, Shown, refusal},
+};
 
 /// Why encrypted connections cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +29,19 @@ pub enum TlsSetupError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The agent's own certificate cannot be used.
+    #[error(
+        "client_certificate {} and client_key {}: {problem}; expected PEM files with the agent's certificate and its private key",
+        certificate.display(), key.display()
+    )]
+    ClientCertificate {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// What is wrong with them.
+        problem: String,
+    },
     /// The system's trust cannot be used.
     #[error(
         "cannot use the system's trusted certificates: {0}; install the system's CA certificates (ca-certificates)"
@@ -33,39 +52,217 @@ pub enum TlsSetupError {
     HostName(String),
 }
 
+/// Why the encryption is not trusted.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum TlsProblem {
+    /// The certificate's time is over.
+    #[error(
+        "its certificate has expired; renew it at the coordinator, or, if this pc's clock is wrong, set that"
+    )]
+    Expired,
+    /// The certificate's time has not come.
+    #[error("its certificate is not valid yet; is this pc's clock right?")]
+    NotYetValid,
+    /// The certificate is for another name.
+    #[error(
+        "its certificate is for another name; `coordinator.url` must name the coordinator as its certificate does"
+    )]
+    WrongName,
+    /// It is another than the one of the pairing.
+    #[error(
+        "its certificate, issued by {issuer}, is not the one that this agent was paired with; if that is a proxy which \
+         inspects connections, have it leave this one alone, or set coordinator.accept_inspection = true; if the \
+         coordinator has a new certificate, pair again"
+    )]
+    NotPinned {
+        /// Who issued it.
+        issuer: String,
+    },
+    /// It does not have the fingerprint that was asked for.
+    #[error(
+        "its certificate, issued by {issuer}, does not have this fingerprint; its key has {found}: compare that with the \
+         coordinator's, and if it differs there is somebody on the way"
+    )]
+    OtherFingerprint {
+        /// Who issued it.
+        issuer: String,
+        /// The fingerprint of its key.
+        found: String,
+    },
+    /// Nobody that the system trusts has issued it.
+    #[error(
+        "its certificate was issued by {issuer}, which this pc does not trust; a certificate of a private authority belongs \
+         into `extra_ca_file`"
+    )]
+    Untrusted {
+        /// Who issued it.
+        issuer: String,
+    },
+    /// Anything else.
+    #[error("{0}; a certificate of a private authority belongs into `extra_ca_file`")]
+    Other(String),
+}
+
+impl TlsProblem {
+    /// What a failed handshake has told.
+    pub(super) fn of(error: &std::io::Error) -> Self {
+        let told = error.get_ref().and_then(|inner| inner.downcast_ref());
+        let Some(Error::InvalidCertificate(problem)) = told else {
+            return Self::Other(error.to_string());
+        };
+        if let CertificateError::Other(ours) = problem {
+            if let Some(problem) = ours.0.downcast_ref::<Self>() {
+                return problem.clone();
+            }
+            if let Some(NotPinned { issuer }) = ours.0.downcast_ref() {
+                let issuer = issuer.clone();
+                return Self::NotPinned { issuer };
+            }
+        }
+        Self::of_certificate(problem).unwrap_or_else(|| Self::Other(error.to_string()))
+    }
+
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "a foreign enum, of which few cases have words of ours"
+    )]
+    fn of_certificate(problem: &CertificateError) -> Option<Self> {
+        match problem {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                Some(Self::Expired)
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                Some(Self::NotYetValid)
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                Some(Self::WrongName)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Reads the certificates of a PEM file.
 ///
 /// # Errors
 /// [`TlsSetupError::ExtraCertificates`] when it cannot be read, is no PEM, or holds no certificate.
 pub fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsSetupError> {
-    let failed = |problem: String| TlsSetupError::ExtraCertificates {
+    pem_certificates(file).map_err(|problem| TlsSetupError::ExtraCertificates {
         file: file.to_owned(),
         problem,
-    };
+    })
+}
+
+fn pem_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let certificates = CertificateDer::pem_file_iter(file)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| failed(error.to_string()))?;
+        .map_err(|error| error.to_string())?;
     if certificates.is_empty() {
-        return Err(failed("it holds no certificate".to_owned()));
+        return Err("it holds no certificate".to_owned());
     }
     Ok(certificates)
 }
 
-/// The client side of TLS: the system's trust, and the certificates of `extra_ca_file` besides.
+/// The client side of TLS to a coordinator: by the pairing where there is one, else by the system's trust and the
+/// certificates of `extra_ca_file`.
 ///
 /// # Errors
-/// [`TlsSetupError`] when the file or the system's trust cannot be used.
+/// [`TlsSetupError`] when a file or the system's trust cannot be used.
 pub(super) fn client_config(
-    extra_ca_file: Option<&Path>,
+    coordinator: &CoordinatorSettings,
 ) -> Result<Arc<ClientConfig>, TlsSetupError> {
+    let pins = coordinator
+        .pairing
+        .as_ref()
+        .and_then(|pairing| pairing.pins.clone());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = verifier(extra_ca_file, Arc::clone(&provider))?;
-    let config = ClientConfig::builder_with_provider(provider)
+    let trust = match pins {
+        None => Trust::System(system(coordinator, &provider)?),
+        Some(pins) if coordinator.accept_inspection => {
+            Trust::PinnedOrSystem(pins, system(coordinator, &provider)?)
+        }
+        Some(pins) => Trust::Pinned(pins),
+    };
+    configured(coordinator, provider, trust)
+}
+
+/// The same for the first contact: by a fingerprint if one is given, else by the system's trust. Notes what the coordinator
+/// is known by from then on.
+///
+/// # Errors
+/// [`TlsSetupError`] when a file or the system's trust cannot be used.
+pub(super) fn first_contact(
+    coordinator: &CoordinatorSettings,
+    fingerprint: Option<Fingerprint>,
+) -> Result<(Arc<ClientConfig>, Met), TlsSetupError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let met = Met::default();
+    let authorities = match &coordinator.extra_ca_file {
+        Some(file) => read_certificates(file)?,
+        None => Vec::new(),
+    };
+    let first = match fingerprint {
+        Some(fingerprint) => First::By(fingerprint),
+        None => First::System(system(coordinator, &provider)?),
+    };
+    let trust = Trust::First {
+        first,
+        authorities,
+        met: met.clone(),
+    };
+    Ok((configured(coordinator, provider, trust)?, met))
+}
+
+/// What to know the coordinator by that was met; none before a handshake.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Met(Arc<Mutex<Option<Pins>>>);
+
+impl Met {
+    pub(super) fn take(&self) -> Option<Pins> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn put(&self, pins: Pins) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(pins);
+    }
+}
+
+fn configured(
+    coordinator: &CoordinatorSettings,
+    provider: Arc<CryptoProvider>,
+    trust: Trust,
+) -> Result<Arc<ClientConfig>, TlsSetupError> {
+    let verifier = Arc::new(Judge {
+        trust,
+        provider: Arc::clone(&provider),
+    });
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(verifier);
+    let config = match &coordinator.client_certificate {
+        None => builder.with_no_client_auth(),
+        Some(files) => {
+            let failed = |problem: String| TlsSetupError::ClientCertificate {
+                certificate: files.certificate.clone(),
+                key: files.key.clone(),
+                problem,
+            };
+            let (chain, key) = own_certificate(files).map_err(failed)?;
+            builder
+                .with_client_auth_cert(chain, key)
+                .map_err(|error| failed(error.to_string()))?
+        }
+    };
     Ok(Arc::new(config))
+}
+
+fn own_certificate(
+    files: &ClientCertificate,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
+    let chain = pem_certificates(&files.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| error.to_string())?;
+    Ok((chain, key))
 }
 
 /// The name that the coordinator's certificate must carry.
@@ -76,15 +273,158 @@ pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, TlsSetupErr
     ServerName::try_from(host.to_owned()).map_err(|_| TlsSetupError::HostName(host.to_owned()))
 }
 
-fn verifier(
-    extra_ca_file: Option<&Path>,
-    provider: Arc<CryptoProvider>,
+fn system(
+    coordinator: &CoordinatorSettings,
+    provider: &Arc<CryptoProvider>,
 ) -> Result<Verifier, TlsSetupError> {
-    let verifier = match extra_ca_file {
+    let provider = Arc::clone(provider);
+    let verifier = match &coordinator.extra_ca_file {
         Some(file) => Verifier::new_with_extra_roots(read_certificates(file)?, provider)?,
         None => Verifier::new(provider)?,
     };
     Ok(verifier)
+}
+
+/// The system's authorities that may have issued one of these certificates, where they can be listed.
+#[cfg(target_os = "linux")]
+fn possible_roots(shown: &Shown<'_>) -> Vec<CertificateDer<'static>> {
+    let mut roots = rustls_native_certs::load_native_certs().certs;
+    roots.retain(|root| shown.may_be_from(root));
+    roots
+}
+
+/// Elsewhere the system does not list them: what the coordinator sends along has to do.
+#[cfg(not(target_os = "linux"))]
+fn possible_roots(_: &Shown<'_>) -> Vec<CertificateDer<'static>> {
+    Vec::new()
+}
+
+/// Whom to believe.
+#[derive(Debug)]
+enum Trust {
+    System(Verifier),
+    Pinned(Pins),
+    PinnedOrSystem(Pins, Verifier),
+    First {
+        first: First,
+        authorities: Vec<CertificateDer<'static>>,
+        met: Met,
+    },
+}
+
+/// Whom to believe at the first contact.
+#[derive(Debug)]
+enum First {
+    System(Verifier),
+    By(Fingerprint),
+}
+
+/// Judges what the coordinator shows.
+#[derive(Debug)]
+struct Judge {
+    trust: Trust,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Judge {
+    fn judge(&self, shown: &Shown<'_>, ocsp: &[u8]) -> Result<(), Error> {
+        match &self.trust {
+            Trust::System(verifier) => ask_system(verifier, shown, ocsp),
+            Trust::Pinned(pins) => pins.check(shown),
+            Trust::PinnedOrSystem(pins, verifier) => pins
+                .check(shown)
+                .or_else(|_| ask_system(verifier, shown, ocsp)),
+            Trust::First {
+                first,
+                authorities,
+                met,
+            } => {
+                match first {
+                    First::System(verifier) => ask_system(verifier, shown, ocsp)?,
+                    First::By(fingerprint) => check_fingerprint(*fingerprint, shown)?,
+                }
+                let others = [authorities.as_slice(), &possible_roots(shown)].concat();
+                met.put(Pins::of(shown, &others));
+                Ok(())
+            }
+        }
+    }
+}
+
+fn check_fingerprint(wanted: Fingerprint, shown: &Shown<'_>) -> Result<(), Error> {
+    shown.check_name_and_time()?;
+    if shown.has(wanted) {
+        return Ok(());
+    }
+    let found = shown.key().map_or_else(String::new, |key| key.to_string());
+    Err(refusal(TlsProblem::OtherFingerprint {
+        issuer: shown.issuer(),
+        found,
+    }))
+}
+
+fn ask_system(verifier: &Verifier, shown: &Shown<'_>, ocsp: &[u8]) -> Result<(), Error> {
+    let Shown {
+        certificate,
+        chain,
+        name,
+        now,
+        ..
+    } = *shown;
+    match verifier.verify_server_cert(certificate, chain, name, ocsp, now) {
+        Ok(_) => Ok(()),
+        Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            let issuer = shown.issuer();
+            Err(refusal(TlsProblem::Untrusted { issuer }))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+impl ServerCertVerifier for Judge {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let shown = Shown {
+            certificate,
+            chain,
+            name,
+            now,
+            algorithms: self.provider.signature_verification_algorithms,
+        };
+        self.judge(&shown, ocsp)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        algorithms.supported_schemes()
+    }
 }
 
 #[cfg(test)]

@@ -1,20 +1,23 @@
 //! The token: the configured one, and the one that the coordinator has put in its place.
 //!
-//! A rotated token is kept in `token.json` in the state directory, together with the URL and the configured token
+//! The configured token is that of the settings, else that of the pairing. A rotated token is kept in `token.json` in the state directory, together with the URL and the configured token
 //! that it replaces. It is used for as long as both are still the configured ones; a new URL or a new configured token
 //! puts it out of use. Where it is refused, every second attempt tries the configured one: a coordinator restored
 //! from a backup knows no other.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::config::{CoordinatorSettings, Secret, TokenSetting, parse_token};
+use crate::{
+    config::{CoordinatorSettings, Secret, TokenSetting, Unpaired, parse_token},
+    pairing::{self, PairingError},
+    private_file,
+};
 
 const FILE_NAME: &str = "token.json";
 
@@ -29,6 +32,12 @@ pub(super) enum TokenError {
         /// What the system said.
         source: io::Error,
     },
+    /// The pairing's token cannot be read.
+    #[error(transparent)]
+    Pairing(#[from] PairingError),
+    /// There is no token.
+    #[error(transparent)]
+    Unpaired(Unpaired),
     /// A text is no token.
     #[error("{place}: holds no token: {problem}")]
     NoToken {
@@ -99,27 +108,31 @@ impl TokenStore {
             replaces: self.configured()?.expose().to_owned(),
             token: token.expose().to_owned(),
         };
-        write_durably(&self.file, &rotated).map_err(|source| TokenError::Store {
+        let text = serde_json::to_vec(&rotated).map(Zeroizing::new);
+        let written = text
+            .map_err(io::Error::other)
+            .and_then(|text| private_file::replace(&self.file, &text));
+        written.map_err(|source| TokenError::Store {
             file: self.file.clone(),
             source,
         })
     }
 
-    /// The token that the settings give, read anew.
+    /// The token that the settings or the pairing give, read anew.
     ///
     /// # Errors
     /// [`TokenError`] when it cannot be read.
     pub(super) fn configured(&self) -> Result<Secret, TokenError> {
         let path = match &self.configured {
+            TokenSetting::Paired(file) => return Ok(pairing::token(file)?),
             TokenSetting::Text(secret) => return Ok(secret.clone()),
             TokenSetting::File(path) => path,
+            TokenSetting::None => return Err(TokenError::Unpaired(Unpaired::Never)),
         };
-        let text = fs::read_to_string(path)
-            .map(Zeroizing::new)
-            .map_err(|source| TokenError::File {
-                file: path.clone(),
-                source,
-            })?;
+        let text = private_file::read(path).map_err(|source| TokenError::File {
+            file: path.clone(),
+            source,
+        })?;
         parse_token(&text).map_err(|problem| TokenError::NoToken {
             place: format!("token_file {}", path.display()),
             problem,
@@ -127,64 +140,23 @@ impl TokenStore {
     }
 
     fn rotated(&self, configured: &Secret) -> Option<Secret> {
-        let text = fs::read_to_string(&self.file).map(Zeroizing::new).ok()?;
+        let text = private_file::read(&self.file).ok()?;
         let rotated: Rotated = serde_json::from_str(&text).ok()?;
         let counts = rotated.url == self.url && rotated.replaces == configured.expose();
         counts.then(|| parse_token(&rotated.token).ok()).flatten()
     }
 }
 
-/// Writes beside the file, then puts it in the file's place, so that a crash leaves the old or the new one.
-fn write_durably(file: &Path, rotated: &Rotated) -> io::Result<()> {
-    let beside = file.with_extension("new");
-    let text = Zeroizing::new(serde_json::to_vec(rotated).map_err(io::Error::other)?);
-    match fs::remove_file(&beside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let mut opened = private_file(&beside)?;
-    opened.write_all(&text)?;
-    opened.sync_all()?;
-    drop(opened);
-    fs::rename(&beside, file)?;
-    sync_directory(file)
-}
-
-/// Makes a file that only its owner may read; that none was there before keeps others' modes out.
-fn private_file(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
-}
-
-#[cfg(unix)]
-fn sync_directory(file: &Path) -> io::Result<()> {
-    match file.parent() {
-        Some(directory) => File::open(directory)?.sync_all(),
-        None => Ok(()),
-    }
-}
-
-/// A rename is durable on NTFS without more.
-#[cfg(not(unix))]
-fn sync_directory(_: &Path) -> io::Result<()> {
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::config::CoordinatorUrl;
 
     fn store(directory: &Path, url: &str, token: TokenSetting) -> TokenStore {
-        let coordinator = CoordinatorSettings {
-            url: CoordinatorUrl::parse(url).unwrap(),
-            token,
-            extra_ca_file: None,
-            proxy: None,
-        };
+        let url = CoordinatorUrl::parse(url).unwrap();
+        let coordinator = CoordinatorSettings::new(url, token);
         TokenStore::new(&coordinator, directory)
     }
 

@@ -66,7 +66,9 @@ where
 }
 
 /// Reads up to the end of the head and not one byte further: what follows is the target's.
-async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, TunnelError> {
+pub(super) async fn read_head<S: AsyncRead + Unpin>(
+    stream: &mut S,
+) -> Result<Vec<u8>, TunnelError> {
     let mut head = Vec::new();
     while !head.ends_with(HEAD_END) {
         if head.len() == MAX_HEAD_BYTES {
@@ -78,7 +80,7 @@ async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, Tunn
 }
 
 /// The status of a status line, `HTTP/1.x NNN …` (RFC 9112, section 4).
-fn status(head: &[u8]) -> Option<u16> {
+pub(super) fn status(head: &[u8]) -> Option<u16> {
     let rest = head.strip_prefix(b"HTTP/1.")?;
     let (_minor, rest) = rest.split_first()?;
     let digits = rest.strip_prefix(b" ")?.get(..3)?;

@@ -3,13 +3,24 @@
 use std::{path::Path, sync::mpsc, thread::JoinHandle, time::Duration};
 
 use encoder_coordinator::{
+    clock::Clock,
     demo::Demo,
     desk::DeskSettings,
     encryption::CertificateFiles,
+    operator,
     outbound::Reach,
+    pairing::{CODE_LIFETIME, digest},
     serve::{ServeOptions, Service},
     state::StopSignal,
+    store::{
+        Store,
+        agents::{self, AgentRow},
+        commands,
+        pairing::{self, GrantKind, NewGrant},
+    },
+    tokens,
 };
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 /// How long something may take that must happen.
@@ -26,7 +37,7 @@ pub(crate) struct Coordinator {
     pub(crate) demo: Demo,
     stop: StopSignal,
     thread: Option<JoinHandle<()>>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Coordinator {
@@ -68,8 +79,68 @@ impl Coordinator {
             demo,
             stop,
             thread: Some(thread),
-            _folder: folder,
+            folder,
         }
+    }
+
+    /// A new code or fleet token for the demo's system, which holds until so long from now.
+    pub(crate) async fn grant(
+        &self,
+        kind: GrantKind,
+        uses: u32,
+        lifetime: SignedDuration,
+    ) -> String {
+        let store = self.store().await;
+        let secret = match kind {
+            GrantKind::Code => tokens::new_pairing_code().unwrap(),
+            GrantKind::FleetToken => tokens::new_fleet_token().unwrap(),
+        };
+        let now = Clock::start().utc();
+        let new = NewGrant {
+            acs_system_id: self.demo.acs_system_id,
+            kind,
+            agent_id: None,
+            label: String::new(),
+            uses,
+            expires_at: now + lifetime,
+        };
+        let hash = digest(store.master_key(), &secret);
+        let mut conn = store.write().await.unwrap();
+        let made = pairing::create(&mut conn, &new, &hash, now).await;
+        made.unwrap();
+        conn.commit().await.unwrap();
+        store.close().await;
+        secret.to_string()
+    }
+
+    /// A new code, as its operator makes one.
+    pub(crate) async fn code(&self) -> String {
+        self.grant(GrantKind::Code, 1, CODE_LIFETIME).await
+    }
+
+    /// The agents that it knows, the oldest first.
+    pub(crate) async fn agents(&self) -> Vec<AgentRow> {
+        let store = self.store().await;
+        let agents = agents::all(&mut store.read().await.unwrap()).await;
+        store.close().await;
+        agents.unwrap()
+    }
+
+    /// Has it do what the operator asks.
+    pub(crate) async fn command(&self, command: &operator::Command) {
+        let store = self.store().await;
+        let mut conn = store.write().await.unwrap();
+        let asked = commands::ask(&mut conn, command, Clock::start().utc()).await;
+        asked.unwrap();
+        conn.commit().await.unwrap();
+        store.close().await;
+    }
+
+    async fn store(&self) -> Store {
+        let options = options(self.folder.path());
+        let key = options.database.master_key_file(None);
+        let store = Store::open(options.database.path(), &key, Clock::start().utc()).await;
+        store.unwrap()
     }
 
     /// Its host and port.

@@ -14,10 +14,8 @@ BOTH = (AGENT, COORDINATOR)
 URL = "http://127.0.0.1:8480"
 STORE = "--database sqlite:/var/lib/encoder-coordinator/coordinator.sqlite --master-key /var/lib/encoder-coordinator-key/master.key"
 ENCODER = "/srv/bench/encoder"
+PAIRING = "/var/lib/private/encoder-agent/pairing.json"
 SETTINGS = f"""state_dir = "/var/lib/encoder-agent"
-[coordinator]
-url = "ws://127.0.0.1:8480"
-token_file = "/etc/encoder-agent/token"
 [[encoder]]
 name = "Front Desk"
 driver = "pn532"
@@ -212,23 +210,25 @@ def the_units_are_closed_and_sound(desk):
 
 @case
 def a_desk_is_paired_and_encodes(desk):
-    """Settings and a token, then a key onto a card, all of it in the units' sandboxes."""
+    """A code, then a key onto a card, all of it in the units' sandboxes."""
     machine = desk.machine
     desk.operate("workspace", "create", "--name", "Grand Hotel")
     desk.operate("system", "create", "--name", "Main building")
     entrance = desk.operate("entrance", "create", "--name", "Room 101")
     key = desk.operate("key", "create", "--label", "property system")
-    agent = desk.operate("agent", "create", "--name", "front desk PC")
+    code = desk.operate("pairing", "code")
     desk.keys = {"entrance": entrance["acs_entrance_id"], "api_key": key["api_key"]}
-    user = desk.ask("/acs/users/create", acs_system_id=agent["acs_system_id"], full_name="Jane Doe")
+    user = desk.ask("/acs/users/create", acs_system_id=code["acs_system_id"], full_name="Jane Doe")
     desk.keys["user"] = user["acs_user"]["acs_user_id"]
     desk.plug_in()
     (machine.shared / "agent.toml").write_text(SETTINGS)
-    (machine.shared / "token").write_text(agent["agent_token"])
-    machine.run("install -m 0640 -g encoder-agent /srv/bench/agent.toml /srv/bench/token /etc/encoder-agent && rm /srv/bench/token")
+    machine.run("install -m 0640 -g encoder-agent /srv/bench/agent.toml /etc/encoder-agent")
+    paired = machine.run(f"echo '{code['pairing_code']}' | encoder-agent pair {URL}")
+    assert "paired with ws://127.0.0.1:8480" in paired and "Main building" in paired, f"pairing said {paired}"
     machine.run("encoder-agent check")
     machine.run("systemctl start encoder-agent")
     desk.encoder = desk.ready_encoder()
+    expect(machine.run(f"stat -c '%U %a' {PAIRING}").strip(), f"{AGENT} 600", "the pairing's owner and mode")
     pid = machine.property(AGENT, "MainPID")
     status = machine.run(f"cat /proc/{pid}/status")
     expect(re.search(r"CapBnd:\s*(\w+)", status)[1].strip("0"), "", "the agent's capabilities")
@@ -279,11 +279,11 @@ def an_upgrade_keeps_a_waiting_job_and_who_the_agent_is(desk):
     """Newer packages go on while an encode waits for its card; the card is put down afterwards."""
     attempt = desk.begin_encode()
     until("the agent to have the job in its journal", lambda: desk.machine.open_jobs() == 1)
-    settings = desk.machine.run("sha256sum /etc/encoder-agent/agent.toml /etc/encoder-agent/token")
+    settings = desk.machine.run(f"sha256sum /etc/encoder-agent/agent.toml {PAIRING}")
     pid = desk.machine.property(AGENT, "MainPID")
     desk.install(*(desk.package(name, desk.newer) for name in BOTH))
     assert desk.machine.property(AGENT, "MainPID") != pid, "the old agent still runs"
-    expect(desk.machine.run("sha256sum /etc/encoder-agent/agent.toml /etc/encoder-agent/token"), settings, "settings and token")
+    expect(desk.machine.run(f"sha256sum /etc/encoder-agent/agent.toml {PAIRING}"), settings, "settings and pairing")
     expect(desk.ready_encoder()["acs_encoder_id"], desk.encoder["acs_encoder_id"], "the encoder")
     expect(desk.attempt(attempt)["status"], "pending", "the encode that waits")
     desk.tell("place classic-1k uid ca4d0002")
@@ -321,7 +321,7 @@ def removing_keeps_settings_and_state(desk):
     machine.run(f"dpkg --remove {' '.join(BOTH)}")
     for name in BOTH:
         assert name not in machine.programs(), f"{name} runs"
-    machine.run("test -s /etc/encoder-agent/token && test -s /var/lib/private/encoder-agent/journal.sqlite")
+    machine.run(f"test -s {PAIRING} && test -s /var/lib/private/encoder-agent/journal.sqlite")
     machine.run("test -s /var/lib/encoder-coordinator/coordinator.sqlite && test -s /var/lib/encoder-coordinator-key/master.key")
 
 

@@ -322,7 +322,7 @@ async fn a_certificate_of_another_name_is_named() {
     );
     assert_broken(
         &bench.finds(&coordinator, "encryption").await,
-        "not valid for name",
+        "its certificate is for another name",
     );
 }
 

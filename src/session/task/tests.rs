@@ -5,6 +5,7 @@
     reason = "the library's upgrade callback has this shape"
 )]
 
+mod pins;
 mod proxies;
 
 use std::{net::SocketAddr, time::Duration};
@@ -203,12 +204,12 @@ impl Coordinator {
 }
 
 fn settings(address: SocketAddr) -> CoordinatorSettings {
-    CoordinatorSettings {
-        url: CoordinatorUrl::parse(&format!("http://{address}/base")).unwrap(),
-        token: TokenSetting::Text(Secret::new("the-token".to_owned())),
-        extra_ca_file: None,
-        proxy: None,
-    }
+    let url = CoordinatorUrl::parse(&format!("http://{address}/base")).unwrap();
+    CoordinatorSettings::new(url, the_token())
+}
+
+fn the_token() -> TokenSetting {
+    TokenSetting::Text(Secret::new("the-token".to_owned()))
 }
 
 fn welcome(heartbeat_ms: u64) -> ServiceMessage {
@@ -538,11 +539,11 @@ async fn every_refusal_is_told_apart() {
     for (response, expected) in [
         (
             "HTTP/1.1 401 Unauthorized\r\n\r\n",
-            "/base/agents/socket refused the token (http 401); check `token` or `token_file`, or make a new token with `encoder-coordinator agent token`; trying again seldom",
+            "/base/agents/socket refused the token (http 401); it was revoked, or the agent retired: pair again with `encoder-agent pair`, or, if the token stands in the settings, put a new one there; trying again seldom",
         ),
         (
             "HTTP/1.1 403 Forbidden\r\n\r\n",
-            "/base/agents/socket refused the token (http 403); check `token` or `token_file`, or make a new token with `encoder-coordinator agent token`; trying again seldom",
+            "/base/agents/socket refused the token (http 403); it was revoked, or the agent retired: pair again with `encoder-agent pair`, or, if the token stands in the settings, put a new one there; trying again seldom",
         ),
         (
             "HTTP/1.1 404 Not Found\r\n\r\n",
@@ -661,11 +662,10 @@ async fn connect_encrypted(host: &str, trusts: bool) -> (Result<Socket, ConnectE
         env!("CARGO_MANIFEST_DIR"),
         "/src/session/testdata/authority.pem"
     );
+    let url = CoordinatorUrl::parse(&format!("https://{host}:{port}")).unwrap();
     let settings = CoordinatorSettings {
-        url: CoordinatorUrl::parse(&format!("https://{host}:{port}")).unwrap(),
-        token: TokenSetting::Text(Secret::new("the-token".to_owned())),
         extra_ca_file: trusts.then(|| authority.into()),
-        proxy: None,
+        ..CoordinatorSettings::new(url, the_token())
     };
     let connector = Connector::new(&settings).unwrap();
     let token = Secret::new("the-token".to_owned());

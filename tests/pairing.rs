@@ -1,0 +1,304 @@
+//! Pairing: the agent as a process, and the coordinator itself.
+
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failure is a panic, in what the tests share too"
+)]
+
+mod desk;
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use desk::{AgentProcess, coordinator::Coordinator};
+use encoder_coordinator::{
+    jobs::AgentId, operator, pairing::CODE_LIFETIME, store::pairing::GrantKind,
+};
+use jiff::SignedDuration;
+
+/// A PC with settings that say nothing of a coordinator.
+struct Pc {
+    directory: tempfile::TempDir,
+}
+
+impl Pc {
+    fn new() -> Self {
+        Self::with("")
+    }
+
+    fn with(coordinator: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = format!("state_dir = \"state\"\n[coordinator]\n{coordinator}\n");
+        std::fs::write(directory.path().join("agent.toml"), settings).unwrap();
+        Self { directory }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn agent(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_encoder-agent"));
+        command
+            .args(arguments)
+            .arg("--config")
+            .arg(self.file("agent.toml"))
+            .env("RUST_LOG", "trace")
+            .env("ENCODER_AGENT__DISCOVERY__SYS", self.file("no-sys"))
+            .env_remove("NOTIFY_SOCKET")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs a command to its end with this on its standard input: whether it did what it was asked, and all that it said.
+    fn ask(&self, arguments: &[&str], input: &str) -> (bool, String) {
+        let mut child = self.agent(arguments).spawn().unwrap();
+        // A command that reads nothing may have ended by now.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(said).unwrap())
+    }
+
+    fn pair(&self, url: &str, code: &str) -> (bool, String) {
+        self.ask(&["pair", url], &format!("{code}\n"))
+    }
+
+    fn run(&self) -> AgentProcess {
+        AgentProcess::start(self.agent(&["run"]))
+    }
+
+    fn pairing(&self) -> serde_json::Value {
+        let text = std::fs::read(self.file("state/pairing.json")).unwrap();
+        serde_json::from_slice(&text).unwrap()
+    }
+}
+
+fn assert_refused((done, said): (bool, String), expected: &str) {
+    assert!(!done && said.contains(expected), "{expected}: {said}");
+}
+
+/// What this process, and so the coordinator in it, logs at its most talkative.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        log.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn text(&self) -> String {
+        let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&log).into_owned()
+    }
+}
+
+#[tokio::test]
+async fn a_code_is_all_it_takes_and_no_log_tells_a_secret() {
+    let log = Log::default();
+    let lines = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || lines.clone())
+        .finish();
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let coordinator = Coordinator::start();
+    let url = coordinator.endpoint.clone();
+    let (code, fleet_token) = (
+        coordinator.code().await,
+        coordinator
+            .grant(GrantKind::FleetToken, 1, CODE_LIFETIME)
+            .await,
+    );
+    let mut said = String::new();
+    let mut secrets = vec![code.clone(), fleet_token.clone()];
+    for (secret, arguments) in [
+        (&code, vec!["pair", &url]),
+        (&fleet_token, vec!["pair", &url, "--fleet-token-file", "-"]),
+    ] {
+        let pc = Pc::new();
+        let (done, words) = pc.ask(&arguments, secret);
+        assert!(done && words.contains("paired with ws://"), "{words}");
+        said.push_str(&words);
+        secrets.push(pc.pairing()["token"].as_str().unwrap().to_owned());
+        let mut agent = pc.run();
+        agent.logs("connected; session").await;
+        // A rotated token is kept beside the pairing, and used next time.
+        let newest = coordinator.agents().await.pop().unwrap();
+        let rotate = operator::Command::RotateToken {
+            agent: AgentId(newest.agent_id),
+        };
+        coordinator.command(&rotate).await;
+        agent.logs("the coordinator gave a new token").await;
+        agent.terminate();
+        agent.end().await;
+        said.push_str(&agent.log());
+        let rotated = std::fs::read_to_string(pc.file("state/token.json")).unwrap();
+        let rotated: serde_json::Value = serde_json::from_str(&rotated).unwrap();
+        secrets.push(rotated["token"].as_str().unwrap().to_owned());
+        let mut agent = pc.run();
+        agent.logs("connected; session").await;
+        let revoke = operator::Command::RevokeAgent {
+            agent: AgentId(newest.agent_id),
+        };
+        coordinator.command(&revoke).await;
+        agent.logs("the token was revoked; pair again").await;
+        agent.terminate();
+        agent.end().await;
+        said.push_str(&agent.log());
+    }
+    said.push_str(&log.text());
+    assert!(log.text().contains("an agent was paired"), "{}", log.text());
+    for secret in secrets {
+        assert!(secret.len() >= 8);
+        assert!(!said.contains(&secret), "a log tells a secret");
+    }
+}
+
+#[tokio::test]
+async fn a_code_that_gives_nothing_is_told_apart() {
+    let coordinator = Coordinator::start();
+    let url = &coordinator.endpoint;
+    let pc = Pc::new();
+    assert_refused(pc.pair(url, "BCDF-2345"), "there is no such pairing code");
+    assert_refused(pc.pair(url, "hello"), "neither a pairing code");
+    assert_refused(pc.pair(url, ""), "no code was given");
+    let late = SignedDuration::from_secs(-1);
+    let expired = coordinator.grant(GrantKind::Code, 1, late).await;
+    assert_refused(pc.pair(url, &expired), "the pairing code has expired");
+    let code = coordinator.code().await;
+    assert!(pc.pair(url, &code).0);
+    assert_refused(pc.pair(url, &code), "the pairing code was used before");
+    let fleet = coordinator.grant(GrantKind::FleetToken, 1, late).await;
+    assert_refused(pc.pair(url, &fleet), "the fleet token has expired");
+    // What was paired before stays.
+    assert!(pc.pairing()["token"].is_string());
+}
+
+#[tokio::test]
+async fn roads_that_cannot_be_trusted_are_refused_before_anything_is_sent() {
+    let pc = Pc::new();
+    for (url, expected) in [
+        (
+            "ws://192.0.2.1",
+            "is not encrypted, and 192.0.2.1 is another machine",
+        ),
+        ("ftp://127.0.0.1", "its scheme is none of"),
+        (
+            "http://user:hush@127.0.0.1",
+            "carries a user name or password",
+        ),
+    ] {
+        assert_refused(pc.pair(url, "BCDF2345"), expected);
+    }
+    let fingerprint = "00".repeat(32);
+    let arguments = ["pair", "ws://127.0.0.1:1", "--fingerprint", &fingerprint];
+    assert_refused(
+        pc.ask(&arguments, "BCDF2345"),
+        "is not encrypted, so it has no certificate",
+    );
+    let settled = Pc::with("url = \"ws://127.0.0.1:1\"");
+    assert_refused(
+        settled.pair("ws://127.0.0.1:2", "BCDF2345"),
+        "which would win over",
+    );
+    let settled = Pc::with("url = \"ws://127.0.0.1:1\"\ntoken = \"t\"");
+    assert_refused(
+        settled.pair("ws://127.0.0.1:1", "BCDF2345"),
+        "would win over that of the pairing",
+    );
+}
+
+#[tokio::test]
+async fn an_encrypted_coordinator_is_pinned_by_its_fingerprint() {
+    let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/pairing/testdata");
+    let (certificate, key) = (testdata.join("paired.pem"), testdata.join("paired.key"));
+    let coordinator = Coordinator::encrypting(&certificate, &key);
+    let pc = Pc::new();
+    let code = coordinator.code().await;
+    let url = coordinator.endpoint.as_str();
+    assert_refused(pc.pair(url, &code), "which this pc does not trust");
+    let other = "11".repeat(32);
+    let refused = pc.ask(&["pair", url, &code, "--fingerprint", &other], "");
+    assert_refused(
+        refused.clone(),
+        "does not have this fingerprint; its key has ",
+    );
+    let (_, found) = refused.1.split_once("its key has ").unwrap();
+    let found = found.get(..64).unwrap();
+    let (done, said) = pc.ask(&["pair", url, &code, "--fingerprint", found], "");
+    assert!(done, "{said}");
+    assert_eq!(pc.pairing()["pins"]["keys"][0], found);
+    let agent = pc.run();
+    agent.logs("connected; session").await;
+}
+
+#[tokio::test]
+async fn a_copied_disk_does_not_connect_and_is_told_of() {
+    if encoder_agent::platform::machine_fact().is_none() {
+        // A system without an id cannot tell a copy.
+        return;
+    }
+    let coordinator = Coordinator::start();
+    let pc = Pc::new();
+    assert!(pc.pair(&coordinator.endpoint, &coordinator.code().await).0);
+    let mut copied = pc.pairing();
+    copied["machine"] = "another".into();
+    std::fs::write(pc.file("state/pairing.json"), copied.to_string()).unwrap();
+    std::fs::write(
+        pc.file("state/journal.sqlite"),
+        "what the other PC has written",
+    )
+    .unwrap();
+    assert_refused(
+        pc.ask(&["run"], ""),
+        "was made on another machine: this disk was copied",
+    );
+    let paired = coordinator.agents().await.pop().unwrap();
+    let (_, seen) = paired.clash.unwrap();
+    assert!(seen.starts_with("copied to another PC, "), "{seen}");
+    // Paired anew it is an agent of its own, with a journal of its own.
+    assert!(pc.pair(&coordinator.endpoint, &coordinator.code().await).0);
+    assert!(!pc.file("state/journal.sqlite").exists());
+    let agent = pc.run();
+    agent.logs("connected; session").await;
+    let agents = coordinator.agents().await;
+    assert_ne!(agents.last().unwrap().agent_id, paired.agent_id);
+}
+
+#[tokio::test]
+async fn a_fleet_token_among_the_credentials_pairs_at_the_first_start() {
+    let coordinator = Coordinator::start();
+    let fleet_token = coordinator
+        .grant(GrantKind::FleetToken, 1, CODE_LIFETIME)
+        .await;
+    let pc = Pc::with(&format!("url = \"{}\"", coordinator.endpoint));
+    std::fs::write(pc.file("fleet-token"), &fleet_token).unwrap();
+    for _ in 0..2 {
+        let mut command = pc.agent(&["run"]);
+        command.env("CREDENTIALS_DIRECTORY", pc.directory.path());
+        let mut agent = AgentProcess::start(command);
+        agent.logs("connected; session").await;
+        agent.terminate();
+        agent.end().await;
+        assert!(!agent.log().contains(&fleet_token));
+    }
+    // The demo's own, and this one.
+    assert_eq!(coordinator.agents().await.len(), 2);
+}
