@@ -13,7 +13,6 @@ use crate::{
     config::{ConfigError, CoordinatorSettings, Settings, TokenSetting, parse_token},
     discovery::{DiscoverySettings, Lister},
     encoder::EncoderSettings,
-    pairing::Pairing,
     platform,
     transport::resolved,
 };
@@ -65,11 +64,25 @@ pub(super) fn missing(settings: &Settings) -> Vec<ConfigError> {
 
 fn findings(settings: &Settings) -> Vec<String> {
     let mut findings = of_state_and_trust(settings);
+    findings.extend(of_another_machine(settings).map(|file| {
+        format!(
+            "{} was made on another machine: this disk was copied; pair this machine by itself with `encoder-agent pair URL`",
+            file.display()
+        )
+    }));
     let found = found_by_key(&settings.discovery, &mut findings);
     let encoders: Vec<_> = settings.encoders.iter().cloned().chain(found).collect();
     findings.extend(encoders.iter().filter_map(port_finding));
     findings.extend(shared_ports(&encoders));
     findings
+}
+
+/// The pairing's file, where it was made on another machine than this.
+pub(super) fn of_another_machine(settings: &Settings) -> Option<&Path> {
+    let pairing = settings.coordinator.as_ref()?.pairing.as_ref()?;
+    let machine = platform::machine_fact();
+    let is_copied = pairing.is_of_another_machine(machine.as_deref());
+    is_copied.then_some(pairing.file.as_path())
 }
 
 /// What is wrong with state directory, journal, token and certificates.
@@ -142,14 +155,6 @@ fn coordinator_findings(coordinator: &CoordinatorSettings) -> Vec<String> {
     if let TokenSetting::File(path) = &coordinator.token {
         findings.extend(token_file_finding(path));
     }
-    let machine = platform::machine_fact();
-    let copied = |pairing: &&Pairing| pairing.is_of_another_machine(machine.as_deref());
-    findings.extend(coordinator.pairing.as_ref().filter(copied).map(|pairing| {
-        format!(
-            "{} was made on another machine: this disk was copied; pair this machine by itself with `encoder-agent pair URL`",
-            pairing.file.display()
-        )
-    }));
     if let Some(path) = &coordinator.extra_ca_file {
         findings.extend(
             crate::session::read_certificates(path)

@@ -8,14 +8,15 @@ mod tests;
 
 use std::{path::Path, time::Duration};
 
+use encoder_protocols::wire::SOCKET_PATH;
 use jiff::SignedDuration;
 
 use super::{Exit, Output, SettingsArgs, check, devices, running};
 use crate::{
     clock::Clock,
-    config::{CoordinatorSettings, Settings},
+    config::{ConfigError, CoordinatorSettings, Settings, Unpaired},
     local::ClientError,
-    session::{self, Hop},
+    session::{self, ConnectError, Hop, TlsProblem},
     status::{HealthState, Status, duration},
 };
 use devices::{Report, State as DeviceState};
@@ -60,12 +61,10 @@ pub(super) async fn examine(args: &SettingsArgs, output: &Output) -> Vec<Finding
     };
     let lacking = check::missing(&settings);
     if !lacking.is_empty() {
-        let lacking = lacking.into_iter();
-        return lacking
-            .map(|error| broken("configuration", error))
-            .collect();
+        return lacking.into_iter().map(of_lacking).collect();
     }
     let mut findings = of_this_pc(&settings);
+    findings.extend(of_pairing(&settings));
     if let (Some(coordinator), Some(state_dir)) = (&settings.coordinator, &settings.state_dir) {
         findings.extend(of_the_road(coordinator, state_dir, Clock::start()).await);
     }
@@ -78,6 +77,63 @@ pub(super) async fn examine(args: &SettingsArgs, output: &Output) -> Vec<Finding
 
 fn broken(part: &str, what: impl ToString) -> Finding {
     Finding::new(part, State::Broken, what.to_string())
+}
+
+/// A setting that `run` cannot do without, or the pairing.
+fn of_lacking(error: ConfigError) -> Finding {
+    match &error {
+        ConfigError::Unpaired(unpaired) => {
+            let url = match unpaired {
+                Unpaired::WithAnother { listed, .. } => listed,
+                Unpaired::Never | Unpaired::Unreadable(_) | Unpaired::Damaged(_) => "URL",
+            };
+            broken("pairing", &error).fixed_by(Some(pair_command(url)))
+        }
+        ConfigError::Unreadable { .. }
+        | ConfigError::NotToml { .. }
+        | ConfigError::UnknownKey { .. }
+        | ConfigError::Missing { .. }
+        | ConfigError::WrongType { .. }
+        | ConfigError::BadValue { .. }
+        | ConfigError::BadOverride
+        | ConfigError::Layers { .. } => broken("configuration", error),
+    }
+}
+
+/// What pairs this PC; the code is asked for.
+fn pair_command(url: &str) -> String {
+    if cfg!(windows) {
+        format!("encoder-agent pair {url}")
+    } else {
+        format!("sudo encoder-agent pair {url}")
+    }
+}
+
+/// Whom the agent is paired with, and whether that counts here; nothing where the token stands in the settings.
+fn of_pairing(settings: &Settings) -> Option<Finding> {
+    const PART: &str = "pairing";
+    let coordinator = settings.coordinator.as_ref()?;
+    let url = coordinator.pairing.as_ref()?.url.to_string();
+    if let Some(file) = check::of_another_machine(settings) {
+        let what = format!(
+            "{} was made on another machine: this disk was copied",
+            file.display()
+        );
+        return Some(broken(PART, what).fixed_by(Some(pair_command(&url))));
+    }
+    if coordinator.accept_inspection {
+        let what = format!(
+            "paired with {url}, and coordinator.accept_inspection = true: a proxy that this pc trusts may read keys and token"
+        );
+        let fix = format!(
+            "take accept_inspection out of {}, and have the proxy leave {} alone",
+            settings.file.display(),
+            coordinator.url.host()
+        );
+        return Some(Finding::new(PART, State::Warning, what).fixed_by(Some(fix)));
+    }
+    let what = format!("paired with {url}");
+    Some(Finding::new(PART, State::Good, what))
 }
 
 /// Configuration, state directory, journal, token, certificates.
@@ -115,8 +171,20 @@ async fn of_the_road(
 fn of_hop(walked: &session::Walked) -> Finding {
     match &walked.seen {
         Ok(seen) => Finding::new(walked.hop.name(), State::Good, seen),
-        Err(error) => broken(walked.hop.name(), error),
+        Err(error) => broken(walked.hop.name(), error).fixed_by(fix(error)),
     }
+}
+
+/// The command that mends it, where pairing again does.
+fn fix(error: &ConnectError) -> Option<String> {
+    let ConnectError::Tls {
+        url,
+        problem: TlsProblem::NotPinned { .. },
+    } = error
+    else {
+        return None;
+    };
+    Some(pair_command(url.strip_suffix(SOCKET_PATH).unwrap_or(url)))
 }
 
 /// The coordinator's clock decides what is too late, so a wrong one here costs nothing but confusion in the logs.

@@ -23,6 +23,10 @@ use tokio_tungstenite::{
 };
 
 use super::*;
+use crate::{
+    config::{CoordinatorUrl, Secret},
+    pairing::{NewPairing, Pins},
+};
 
 /// What a TLS handshake begins with (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -427,5 +431,74 @@ fn a_fix_stands_below_what_it_mends() {
     assert_eq!(
         serde_json::to_string(&finding).unwrap(),
         r#"{"part":"clock","state":"warning","what":"it is late","fix":"set it"}"#
+    );
+}
+
+/// A paired desk: settings without a token, and a pairing that was made like this.
+fn pair(bench: &Bench, url: &str, machine: Option<&str>, pins: Option<Pins>, more: &str) {
+    bench.put(
+        "agent.toml",
+        &format!("state_dir = \"state\"\n[discovery]\nenabled = false\n[coordinator]\n{more}\n[[encoder]]\nname = \"Front Desk\"\n\
+                  driver = \"pn532\"\nport = \"no-port\"\n"),
+    );
+    let state_dir = bench.directory.path().join("state");
+    fs::create_dir_all(&state_dir).unwrap();
+    let pairing = NewPairing {
+        url: CoordinatorUrl::parse(url).unwrap(),
+        agent_id: uuid::Uuid::nil(),
+        system_name: "Main building".to_owned(),
+        token: Secret::new("agent-token".to_owned()),
+        machine: machine.map(str::to_owned),
+        pins,
+    };
+    pairing.keep(&state_dir).unwrap();
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_pairing_is_named_with_the_command_that_mends_it() {
+    let server = serve(Server::Takes { date: None }).await;
+    let url = format!("ws://{server}");
+    let bench = Bench::new();
+    bench.put("agent.toml", "state_dir = \"state\"\n");
+    let never = bench.found("pairing").await;
+    assert_broken(&never, "this agent is not paired");
+    assert!(never.fix.unwrap().ends_with("encoder-agent pair URL"));
+    pair(&bench, &url, None, None, "");
+    assert_eq!(bench.found("pairing").await.state, State::Good);
+    pair(&bench, &url, None, None, "url = \"ws://127.0.0.1:1\"");
+    let other = bench.found("pairing").await;
+    assert_broken(&other, "is paired with ws://127.0.0.1:");
+    assert!(other.fix.unwrap().ends_with("pair ws://127.0.0.1:1"));
+    if crate::platform::machine_fact().is_some() {
+        pair(&bench, &url, Some("another"), None, "");
+        assert_broken(&bench.found("pairing").await, "this disk was copied");
+    }
+    pair(&bench, &url, None, None, "accept_inspection = true");
+    let accepted = bench.found("pairing").await;
+    assert_eq!(accepted.state, State::Warning, "{accepted:?}");
+    assert!(
+        accepted.what.contains("accept_inspection = true"),
+        "{accepted:?}"
+    );
+}
+
+#[tokio::test]
+async fn whoever_opens_the_connection_is_named_by_the_issuer() {
+    let server = serve_encrypted(Server::Takes { date: None }).await;
+    let bench = Bench::new();
+    pair(
+        &bench,
+        &format!("https://{server}"),
+        None,
+        Some(Pins::default()),
+        "",
+    );
+    let inspected = bench.found("encryption").await;
+    assert_broken(&inspected, "is not the one that this agent was paired with");
+    assert!(inspected.what.contains("issued by \""), "{inspected:?}");
+    let fix = inspected.fix.unwrap();
+    assert!(
+        fix.ends_with(&format!("encoder-agent pair wss://{server}")),
+        "{fix}"
     );
 }
