@@ -1,7 +1,7 @@
 //! The whole road in one command: a coordinator, an agent and an emulated encoder with its card; one encode and one scan
 //! through the HTTP API. Needs no hardware, and leaves nothing behind.
 //!
-//! `cargo run --release --example demo`, or with `-- --stay` to keep it running.
+//! `cargo run --example demo`, or with `-- --stay` to keep it running.
 
 #[cfg(unix)]
 #[path = "demo/desk.rs"]
@@ -19,7 +19,7 @@ fn main() -> std::process::ExitCode {
         [] => false,
         [flag] if flag == "--stay" => true,
         _ => {
-            eprintln!("usage: cargo run --release --example demo [-- --stay]");
+            eprintln!("usage: cargo run --example demo [-- --stay]");
             return ExitCode::from(2);
         }
     };

@@ -26,8 +26,9 @@ if ! "$venv/bin/python" -c 'from importlib.metadata import version as v; assert 
   "$venv/bin/pip" install --quiet --disable-pip-version-check 'nfcpy==1.0.4' 'msrx==0.3' 'pyserial==3.5'
 fi
 
-profile=${ENCODER_AGENT_PROFILE:-release}
-cargo build --quiet --profile "$profile" --package encoder-agent --bin encoder-agent --example encode_image
+# As `cargo test --workspace` builds them, so that nothing is built twice.
+profile=${ENCODER_AGENT_PROFILE:-dev}
+cargo build --locked --quiet --profile "$profile" --workspace --bin encoder-agent --example encode_image
 target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')
 [ "$profile" = dev ] && profile=debug
 exec "$venv/bin/python" tests/peers/cases.py "$target/$profile"
