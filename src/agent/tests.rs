@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 fn agent(state_dir: &Path, stop: &CancellationToken) -> Agent {
     let text = format!(
-        "state_dir = \"{}\"\n[coordinator]\nurl = \"ws://127.0.0.1:1\"\ntoken = \"t\"\n\
+        "state_dir = '{}'\n[coordinator]\nurl = \"ws://127.0.0.1:1\"\ntoken = \"t\"\n\
          [discovery]\nenabled = false\n\
          [[encoder]]\nname = \"One\"\ndriver = \"pn532\"\nport = \"/dev/no-such-port\"\n",
         state_dir.display()

@@ -54,7 +54,13 @@ enum Command {
     Status,
     /// What the system starts
     #[command(hide = true)]
-    Run(SettingsArgs),
+    Run {
+        #[command(flatten)]
+        settings: SettingsArgs,
+        /// The file to log to
+        #[arg(long, value_name = "FILE")]
+        log: PathBuf,
+    },
 }
 
 /// Does what the command says, and prints what came of it.
@@ -65,7 +71,7 @@ pub(super) fn service(args: Args, output: &Output) -> Exit {
         Command::Start => start(),
         Command::Stop => system::stop().map(|()| "stopped".to_owned()),
         Command::Status => return status(output),
-        Command::Run(settings) => run(settings),
+        Command::Run { settings, log } => run(settings, log),
     };
     match done {
         Ok(said) => {
@@ -90,7 +96,7 @@ fn install(config: &Path) -> Result<String, Failure> {
         attempted: "find this program",
         source,
     })?;
-    let is_first = system::install(&program, &config)?;
+    let is_first = system::install(&program, &config, &log_path())?;
     folder::prepare(&settings_dir(), is_first)?;
     let next = if config.exists() {
         "start it with `encoder-agent service start`".to_owned()
@@ -145,15 +151,15 @@ pub(super) fn log_path() -> PathBuf {
 }
 
 /// Serves until the system stops the service. Nothing is printed: nobody would see it.
-fn run(settings: SettingsArgs) -> Result<String, Failure> {
+fn run(settings: SettingsArgs, log: PathBuf) -> Result<String, Failure> {
     run_as_service(move |notifier| {
         let loaded = settings.load();
-        let log = loaded
+        let wanted = loaded
             .as_ref()
             .map_or_else(|_| LogSettings::default(), |settings| settings.log);
-        if let Ok(file) = LogFile::open(&log_path(), LOG_ROOM.0, LOG_ROOM.1) {
+        if let Ok(file) = LogFile::open(&log, LOG_ROOM.0, LOG_ROOM.1) {
             // It fails only where logging was started before.
-            let _ = super::tracing::start_in(log, file);
+            let _ = super::tracing::start_in(wanted, file);
         }
         std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
         let exit = match loaded {

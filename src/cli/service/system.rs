@@ -43,6 +43,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// ERROR_ACCESS_DENIED.
 const ACCESS_DENIED: i32 = 5;
+/// ERROR_INVALID_LEVEL: wine's answer to what it does not know of services.
+const INVALID_LEVEL: i32 = 124;
 /// ERROR_SERVICE_ALREADY_RUNNING.
 const ALREADY_RUNNING: i32 = 1_056;
 /// ERROR_SERVICE_DOES_NOT_EXIST.
@@ -90,6 +92,9 @@ impl Failure {
     }
 }
 
+/// ERROR_SERVICE_NEVER_STARTED.
+const NEVER_STARTED: u32 = 1_077;
+
 /// How the service is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum State {
@@ -116,10 +121,10 @@ impl fmt::Display for State {
 }
 
 /// Makes the service, or changes the one there is; whether it was made.
-pub(super) fn install(program: &Path, config: &Path) -> Result<bool, Failure> {
+pub(super) fn install(program: &Path, config: &Path, log: &Path) -> Result<bool, Failure> {
     let access = ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE;
     let manager = connect(access)?;
-    let info = info(program, config);
+    let info = info(program, config, log);
     // START is what setting a restart after failures asks for.
     let rights = ServiceAccess::QUERY_STATUS | ServiceAccess::CHANGE_CONFIG | ServiceAccess::START;
     let (service, is_first) = match existing(&manager, rights)? {
@@ -150,7 +155,7 @@ fn existing(manager: &ServiceManager, rights: ServiceAccess) -> Result<Option<Se
     }
 }
 
-fn info(program: &Path, config: &Path) -> ServiceInfo {
+fn info(program: &Path, config: &Path, log: &Path) -> ServiceInfo {
     ServiceInfo {
         name: SERVICE_NAME.into(),
         display_name: DISPLAY_NAME.into(),
@@ -163,6 +168,8 @@ fn info(program: &Path, config: &Path) -> ServiceInfo {
             "run".into(),
             "--config".into(),
             config.into(),
+            "--log".into(),
+            log.into(),
         ],
         dependencies: Vec::new(),
         account_name: Some(ACCOUNT.into()),
@@ -182,7 +189,14 @@ fn restart_after_failures(service: &Service) -> windows_service::Result<()> {
         actions: Some(actions.to_vec()),
     })?;
     // Else only a process that vanishes counts, and not one that says with which error it ends.
-    service.set_failure_actions_on_non_crash_failures(true)
+    match service.set_failure_actions_on_non_crash_failures(true) {
+        Err(windows_service::Error::Winapi(error))
+            if error.raw_os_error() == Some(INVALID_LEVEL) =>
+        {
+            Ok(())
+        }
+        set => set,
+    }
 }
 
 /// Stops and removes the service; none that is there is fine.
@@ -261,6 +275,7 @@ fn state_of(service: &Service) -> Result<State, Failure> {
         ServiceState::StartPending => State::Starting,
         ServiceState::StopPending => State::Stopping,
         ServiceState::Stopped => State::Stopped(match status.exit_code {
+            ServiceExitCode::Win32(NEVER_STARTED) => 0,
             ServiceExitCode::Win32(code) | ServiceExitCode::ServiceSpecific(code) => code,
         }),
         // The service accepts no pauses.
@@ -314,11 +329,14 @@ mod tests {
 
     #[test]
     fn the_service_starts_by_itself_under_its_own_account() {
-        let info = info(Path::new(r"C:\a b\x.exe"), Path::new(r"C:\c d\agent.toml"));
+        let program = Path::new(r"C:\a b\x.exe");
+        let config = Path::new(r"C:\c d\agent.toml");
+        let info = info(program, config, Path::new(r"C:\agent.log"));
         assert_eq!(info.start_type, ServiceStartType::AutoStart);
         assert_eq!(info.account_name, Some(ACCOUNT.into()));
         assert!(ACCOUNT.ends_with(SERVICE_NAME));
-        let last = info.launch_arguments.last().unwrap();
-        assert_eq!(last, r"C:\c d\agent.toml");
+        let arguments = info.launch_arguments;
+        assert_eq!(arguments[3], r"C:\c d\agent.toml");
+        assert_eq!(arguments[5], r"C:\agent.log");
     }
 }

@@ -674,6 +674,7 @@ async fn connect_encrypted(host: &str, trusts: bool) -> (Result<Socket, ConnectE
 }
 
 #[tokio::test]
+#[cfg_attr(windows, ignore = "wine takes no authority of one's own")]
 async fn an_encrypted_connection_trusts_the_extra_authority() {
     for host in ["127.0.0.1", "localhost"] {
         let (result, upgraded) = connect_encrypted(host, true).await;
