@@ -1,0 +1,85 @@
+@echo off
+rem Installs the agent as a service, or upgrades it: install.cmd [/config FILE] [/token FILE] [/nostart]
+rem   /config FILE   settings to put in place; without it those that are there stay, or a sample is put beside their place
+rem   /token FILE    the agent's token to put in place, for settings with token_file = "token"
+rem   /nostart       leave the service stopped
+rem Asks nothing, for group policies and management tools. Needs administrator rights. Ends with 0 only if all was done.
+setlocal
+set "from=%~dp0"
+set "program=%ProgramFiles%\encoder-agent"
+set "data=%ProgramData%\encoder-agent"
+set "config="
+set "token="
+set "start=yes"
+
+:arguments
+if "%~1"=="" goto check
+if /i "%~1"=="/config" goto config
+if /i "%~1"=="/token" goto token
+if /i "%~1"=="/nostart" goto nostart
+echo usage: install.cmd [/config FILE] [/token FILE] [/nostart]
+exit /b 2
+:config
+set "config=%~f2"
+shift
+shift
+goto arguments
+:token
+set "token=%~f2"
+shift
+shift
+goto arguments
+:nostart
+set "start=no"
+shift
+goto arguments
+
+:check
+rem A program that was damaged or changed on its way is not installed.
+set /p wanted=<"%from%encoder-agent.exe.sha256"
+certutil -hashfile "%from%encoder-agent.exe" SHA256 >"%TEMP%\encoder-agent.sum" 2>nul
+if errorlevel 1 goto unchecked
+for %%s in ("%TEMP%\encoder-agent.sum") do if %%~zs==0 goto unchecked
+findstr /i /c:"%wanted%" "%TEMP%\encoder-agent.sum" >nul
+if errorlevel 1 goto changed
+del "%TEMP%\encoder-agent.sum"
+goto copy
+:changed
+echo encoder-agent.exe is not the program that this archive was made with: fetch it again
+exit /b 1
+:unchecked
+echo certutil cannot tell the checksum of encoder-agent.exe: not checked
+
+:copy
+rem A running service holds its program.
+if exist "%program%\encoder-agent.exe" "%program%\encoder-agent.exe" service stop >nul 2>&1
+if not exist "%program%" mkdir "%program%"
+copy /y "%from%encoder-agent.exe" "%program%\encoder-agent.exe" >nul
+if errorlevel 1 goto failed
+copy /y "%from%README.md" "%program%\README.md" >nul
+copy /y "%from%agent.toml" "%program%\agent.toml.sample" >nul
+rem What came from the internet is marked so, and asked about each time it is started.
+powershell -NoProfile -NonInteractive -Command "Unblock-File -LiteralPath '%program%\encoder-agent.exe'" >nul 2>&1
+
+"%program%\encoder-agent.exe" service install
+if errorlevel 1 goto failed
+rem Only now: the folder lets nobody in but administrators and the service.
+if not "%config%"=="" copy /y "%config%" "%data%\agent.toml" >nul
+if errorlevel 1 goto failed
+if not "%token%"=="" copy /y "%token%" "%data%\token" >nul
+if errorlevel 1 goto failed
+if not exist "%data%\agent.toml" goto unpaired
+if "%start%"=="no" exit /b 0
+"%program%\encoder-agent.exe" check
+if errorlevel 2 goto failed
+"%program%\encoder-agent.exe" service start
+if errorlevel 1 goto failed
+exit /b 0
+
+:unpaired
+echo put the settings into %data%\agent.toml (see %program%\agent.toml.sample), then: encoder-agent service start
+exit /b 0
+
+:failed
+echo not installed: the messages above say why
+exit /b 1
