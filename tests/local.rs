@@ -112,6 +112,27 @@ async fn the_status_tells_of_connection_encoder_job_and_journal() {
 }
 
 #[tokio::test]
+async fn a_watched_status_goes_on_and_outlives_the_agent() {
+    let mut setting = Setting::new(INSTANT).await;
+    let mut watching = setting.desk.command("status");
+    let mut watching = watching.args(["--watch", "--json"]).spawn().unwrap();
+    let mut told = BufReader::new(watching.stdout.take().unwrap()).lines();
+    for _ in 0..2 {
+        let status: Status = serde_json::from_str(&told.next().unwrap().unwrap()).unwrap();
+        assert_eq!(status.encoders[0].state, EncoderState::Ready);
+    }
+    setting.agent.kill();
+    let mut complaints = BufReader::new(watching.stderr.take().unwrap()).lines();
+    let gone = complaints.find(|line| {
+        let line = line.as_ref().unwrap();
+        line.contains("no agent runs here")
+    });
+    assert!(gone.is_some());
+    watching.kill().unwrap();
+    watching.wait().unwrap();
+}
+
+#[tokio::test]
 async fn where_no_agent_runs_the_commands_say_so() {
     let desk = Desk::new(std::path::Path::new("/dev/no-such-port"), "").await;
     for (command, arguments) in [

@@ -287,3 +287,46 @@ async fn log_lines_can_be_json() {
         assert!(line["level"].is_string(), "{line}");
     }
 }
+
+#[tokio::test]
+async fn in_the_journal_each_line_has_its_priority_and_no_time_of_its_own() {
+    use std::os::unix::fs::MetadataExt;
+
+    let desk = desk().await;
+    let path = desk.directory.path().join("journal");
+    let file = std::fs::File::create(&path).unwrap();
+    let metadata = file.metadata().unwrap();
+    let stream = format!("{}:{}", metadata.dev(), metadata.ino());
+    let mut agent = desk
+        .command("run")
+        .stderr(file)
+        .env("JOURNAL_STREAM", stream)
+        .spawn()
+        .unwrap();
+    let logged = async {
+        loop {
+            let log = std::fs::read_to_string(&path).unwrap();
+            if log.contains("the agent runs") && log.contains("cannot be used") {
+                return log;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let log = soon("the log", logged).await;
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    for line in log.lines() {
+        let priority = if line.contains("cannot be used") {
+            "<4>"
+        } else if line.contains("the agent runs") {
+            "<6>"
+        } else {
+            "<"
+        };
+        assert!(line.starts_with(priority), "{line}");
+        assert!(
+            !line.contains(" INFO ") && !line.contains(" WARN "),
+            "{line}"
+        );
+    }
+}

@@ -205,13 +205,13 @@ async fn answer<S: AsyncRead + AsyncWrite + Send + 'static>(
             });
         }
         Ask::Cancel { encoder } => {
-            tracing::info!(
-                user = peer.user,
-                encoder,
-                "a cancel is asked for at the desk"
-            );
             return Ok(match desk.cancel(encoder).await {
-                Ok(cancelled) => Reply::Cancelled(cancelled),
+                // Said only of what was done: anybody may ask, as often as it likes.
+                Ok(cancelled) => {
+                    let job = cancelled.job_id;
+                    tracing::info!(user = peer.user, %job, "a job was cancelled at the desk");
+                    Reply::Cancelled(cancelled)
+                }
                 Err(error) => Reply::refused(error),
             });
         }
