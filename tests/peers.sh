@@ -2,8 +2,7 @@
 # Unmodified peers against the emulated encoders on their pseudo terminals: Debian's libnfc and PyPI's nfcpy list and read cards
 # on the PN532, and libnfc reads what the agent has encoded; PyPI's msrx writes, reads and erases magnetic stripes on the MSR605;
 # Python computes the test vectors of the key record. Needs cargo, and root for what it installs from Debian; keeps the rest in a
-# cache. Ends with one line "passed N failed N". ENCODER_AGENT_PROFILE=dev builds
-# without optimisation.
+# cache. Ends with one line "passed N failed N". ENCODER_AGENT_PROFILE=release builds with optimisation.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -15,6 +15,7 @@ use encoder_coordinator::{
     ids,
     jobs::{AgentId, SessionId},
     outbound::Reach,
+    pairing::Guard,
     state::{App, AppState, StopSignal},
     store::{
         Store, agents,
@@ -92,6 +93,7 @@ impl Service {
             desk,
             hosts: Hosts::new("127.0.0.1:8480".parse().unwrap(), &[]),
             reach: Reach::Public,
+            pairing: Guard::default(),
             stop: StopSignal::default(),
         });
         Self {
