@@ -24,8 +24,17 @@ fn machine_id() -> Option<Vec<u8>> {
     (text.trim().len() == 2 * FACT_BYTES && id != 0).then(|| id.to_be_bytes().to_vec())
 }
 
+/// The id that Windows got at its installation, a UUID as text.
+#[cfg(windows)]
+fn machine_id() -> Option<Vec<u8>> {
+    let place = windows_registry::LOCAL_MACHINE.open(r"SOFTWARE\Microsoft\Cryptography");
+    let text = place.ok()?.get_string("MachineGuid").ok()?;
+    let id = uuid::Uuid::parse_str(text.trim()).ok()?;
+    (!id.is_nil()).then(|| id.as_bytes().to_vec())
+}
+
 /// Not known here yet.
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", windows)))]
 fn machine_id() -> Option<Vec<u8>> {
     None
 }
