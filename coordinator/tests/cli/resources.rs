@@ -232,3 +232,65 @@ fn a_key_server_is_moved_and_its_secret_renewed() {
         assert!(told.contains("without a key server"), "{told}");
     }
 }
+
+#[test]
+fn codes_and_fleet_tokens_are_made_listed_and_revoked() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    answer(here, &["workspace", "create", "--name", "Hotel"]);
+    let system = answer(here, &["system", "create", "--name", "Site"]);
+    let code = answer(here, &["pairing", "code"]);
+    assert_eq!(code["acs_system_id"], system["acs_system_id"]);
+    let shown = code["pairing_code"].as_str().unwrap();
+    assert_eq!((shown.len(), shown.find('-')), (9, Some(4)));
+    let made = answer(
+        here,
+        &[
+            "pairing",
+            "fleet-token",
+            "create",
+            "--uses",
+            "40",
+            "--expires",
+            "30d",
+        ],
+    );
+    let token = made["fleet_token"].as_str().unwrap();
+    assert!(token.starts_with("fleet_"));
+    let id = made["fleet_token_id"].as_str().unwrap();
+    let listed = answer(here, &["pairing", "fleet-token", "list"]);
+    assert_eq!(
+        (&listed[0]["uses"], &listed[0]["used"]),
+        (&json!(40), &json!(0))
+    );
+    assert!(listed[0].get("fleet_token").is_none());
+    answer(here, &["pairing", "fleet-token", "revoke", id]);
+    let listed = answer(here, &["pairing", "fleet-token", "list"]);
+    assert!(listed[0]["revoked_at"].is_string());
+    let again = [
+        "pairing",
+        "fleet-token",
+        "revoke",
+        id,
+        "--database",
+        "sqlite:store.db",
+    ];
+    assert!(complaint(here, &again).contains("`encoder-coordinator pairing fleet-token list`"));
+    let over = [
+        "pairing",
+        "fleet-token",
+        "create",
+        "--uses",
+        "1",
+        "--expires",
+        "2020-01-01T00:00:00Z",
+        "--database",
+        "sqlite:store.db",
+    ];
+    assert!(complaint(here, &over).contains("expected a time to come"));
+    let database = std::fs::read(here.join("store.db")).unwrap();
+    for secret in [token, &shown.replace('-', "")] {
+        let bytes = secret.as_bytes();
+        assert!(!database.windows(bytes.len()).any(|window| window == bytes));
+    }
+}
