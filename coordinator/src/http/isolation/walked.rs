@@ -10,6 +10,10 @@ const NAMES_NOTHING: &[(&str, &str)] = &[
         "/health",
         "needs no key, and tells of agents by their names alone",
     ),
+    (
+        "/metrics",
+        "stands on an address of its own, and names nothing of anybody",
+    ),
     ("/workspaces/get", "answers with the key's own workspace"),
     ("/webhooks/create", "takes an URL and types of events"),
     ("/openapi.json", "is the same for everybody"),
