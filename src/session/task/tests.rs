@@ -309,7 +309,7 @@ async fn a_message_for_a_connection_that_is_over_is_dropped() {
 #[tokio::test]
 async fn silence_is_a_dead_link_and_pings_keep_it_alive() {
     let mut bench = Bench::new().await;
-    let (mut coordinator, connection) = bench.open(100).await;
+    let (mut coordinator, connection) = bench.open(400).await;
     for _ in 0..4 {
         let ping = soon(coordinator.stream.next()).await.unwrap().unwrap();
         assert!(matches!(ping, Message::Ping(_)), "{ping:?}");

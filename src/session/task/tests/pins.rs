@@ -94,6 +94,7 @@ async fn believed(pins: &Pins, certificate: &str, key: &str) -> Result<(), TlsPr
 }
 
 #[tokio::test]
+#[cfg_attr(windows, ignore = "wine takes no authority of one's own")]
 async fn renewing_by_the_same_key_or_authority_locks_nobody_out() {
     for authority in [None, Some("authority.pem")] {
         let pins = pins(authority).await;
@@ -112,6 +113,7 @@ async fn renewing_by_the_same_key_or_authority_locks_nobody_out() {
 }
 
 #[tokio::test]
+#[cfg_attr(windows, ignore = "wine takes no authority of one's own")]
 async fn each_other_certificate_is_refused_by_its_name() {
     let pins = pins(None).await;
     let inspected = believed(&pins, "inspected.pem", "other.key").await;
@@ -125,6 +127,7 @@ async fn each_other_certificate_is_refused_by_its_name() {
 
 /// The proxy's authority is trusted by the system, and the coordinator's own certificate sent along proves nothing.
 #[tokio::test]
+#[cfg_attr(windows, ignore = "wine takes no authority of one's own")]
 async fn an_inspecting_proxy_is_refused_though_trusted_unless_it_is_accepted() {
     let pins = pins(None).await;
     for along in [None, Some("authority.pem"), Some("paired.pem")] {
@@ -150,6 +153,7 @@ async fn an_inspecting_proxy_is_refused_though_trusted_unless_it_is_accepted() {
 }
 
 #[tokio::test]
+#[cfg_attr(windows, ignore = "wine takes no authority of one's own")]
 async fn without_a_pairing_the_system_decides() {
     let trusting = |address| CoordinatorSettings {
         extra_ca_file: Some(file("authority.pem")),
@@ -207,6 +211,7 @@ async fn a_fingerprint_stands_in_for_the_systems_trust() {
 }
 
 #[tokio::test]
+#[cfg_attr(windows, ignore = "wine takes no authority of one's own")]
 async fn a_client_certificate_is_shown_to_whoever_asks() {
     let mut roots = rustls::RootCertStore::empty();
     let authority = CertificateDer::from_pem_file(file("authority.pem")).unwrap();
