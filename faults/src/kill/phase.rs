@@ -53,7 +53,10 @@ pub(super) fn of_killed_agent(
     fs::create_dir_all(&copy).map_err(failed())?;
     for entry in fs::read_dir(scene.site.state_dir()).map_err(failed())? {
         let entry = entry.map_err(failed())?;
-        fs::copy(entry.path(), copy.join(entry.file_name())).map_err(failed())?;
+        // The agent's socket lies there too.
+        if entry.file_type().map_err(failed())?.is_file() {
+            fs::copy(entry.path(), copy.join(entry.file_name())).map_err(failed())?;
+        }
     }
     let unreadable = HarnessError::unreadable("the killed agent's journal");
     let (journal, contents) =
