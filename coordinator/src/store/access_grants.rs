@@ -319,7 +319,7 @@ pub async fn requests(
 ) -> Result<Vec<RequestRow>, StoreError> {
     let mut query =
         QueryBuilder::<Sqlite>::new("SELECT * FROM requested_access_methods WHERE true");
-    columns::push_any(&mut query, "access_grant_id", Some(access_grant_ids));
+    columns::push_any_of_page(&mut query, "access_grant_id", access_grant_ids)?;
     query.push(" ORDER BY access_grant_id, position");
     let rows = query.build().fetch_all(conn).await?;
     let request = |row: &SqliteRow| {
@@ -341,7 +341,7 @@ pub async fn spaces(
     access_grant_ids: &[Uuid],
 ) -> Result<Vec<(Uuid, Uuid)>, StoreError> {
     let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM grant_spaces WHERE true");
-    columns::push_any(&mut query, "access_grant_id", Some(access_grant_ids));
+    columns::push_any_of_page(&mut query, "access_grant_id", access_grant_ids)?;
     query.push(" ORDER BY access_grant_id, space_id");
     let rows = query.build().fetch_all(conn).await?;
     let pair = |row: &SqliteRow| {

@@ -331,7 +331,7 @@ pub async fn of_grants(
         "), false) AS is_changed FROM access_methods m \
          LEFT JOIN credentials c ON c.acs_credential_id = m.acs_credential_id WHERE m.deleted_ms IS NULL",
     );
-    columns::push_any(&mut query, "m.access_grant_id", Some(access_grant_ids));
+    columns::push_any_of_page(&mut query, "m.access_grant_id", access_grant_ids)?;
     query.push(" ORDER BY m.access_method_id");
     Ok(query.build_query_as().fetch_all(conn).await?)
 }
