@@ -4,6 +4,8 @@ mod related;
 mod request;
 mod shown;
 
+use std::slice;
+
 use axum::extract::State;
 use encoder_protocols::card::key_record::RecordContentError;
 use jiff::Timestamp;
@@ -13,7 +15,7 @@ use uuid::Uuid;
 
 use super::{
     Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, Routes, act, change,
-    entrances, page_of_shown, read, remove, spaces, systems, time_json, user_identities, withdrawn,
+    entrances, page_json, read, remove, spaces, systems, time_json, user_identities, withdrawn,
 };
 use crate::{
     grants::{self, ProvisionError},
@@ -33,7 +35,7 @@ const NO_DEVICES: &str = "devices and access codes are not offered by this servi
 const NO_CUSTOMERS: &str = "customers are not offered by this service";
 const NO_LOCATIONS: &str = "locations are spaces now: give space_id or space_ids";
 
-pub(super) use shown::grants_json;
+pub(super) use shown::GrantParts;
 
 pub(super) fn routes() -> Routes {
     Routes::new()
@@ -154,8 +156,8 @@ pub(super) fn unfit_field(error: &RecordContentError, entrances: &'static str) -
 
 /// The answer with one grant.
 async fn reply(conn: &mut SqliteConnection, caller: &Caller, grant: GrantRow) -> Answer {
-    let mut shown = grants_json(conn, caller, &[grant]).await?;
-    Ok(Reply::of("access_grant", shown.pop().unwrap_or_default()))
+    let parts = GrantParts::of(conn, caller, slice::from_ref(&grant)).await?;
+    Ok(Reply::of("access_grant", parts.json(&grant)))
 }
 
 async fn get(State(state): State<AppState>, caller: Caller, params: Params) -> Answer {
@@ -187,12 +189,13 @@ async fn list(State(state): State<AppState>, caller: Caller, params: Params) -> 
         systems::find(&mut conn, &caller, id).await?;
     }
     let found = access_grants::list(&mut conn, caller.workspace_id, &filter, page?).await?;
-    let shown = grants_json(&mut conn, &caller, &found.rows).await?;
-    Ok(page_of_shown(
+    let parts = GrantParts::of(&mut conn, &caller, &found.rows).await?;
+    Ok(page_json(
         "access_grants",
-        found.with(shown),
+        &found,
         &params,
-        |row| row.access_grant_id,
+        |grant| grant.access_grant_id,
+        |grant| parts.json(grant),
     ))
 }
 

@@ -54,8 +54,7 @@ async fn list(State(state): State<AppState>, caller: Caller, params: Params) -> 
     reader.finish()?;
     let mut conn = state.store.read().await?;
     let events = events::list(&mut conn, caller.workspace_id, &filter?).await?;
-    let events: Vec<_> = events.iter().map(event_json).collect();
-    Ok(Reply::of("events", events))
+    Ok(Reply::of_rows("events", events.iter().map(event_json)))
 }
 
 fn read_filter(reader: &mut Reader<'_>) -> Result<EventFilter, Invalid> {

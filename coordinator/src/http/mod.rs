@@ -38,7 +38,7 @@ pub use credentials::credential_json;
 pub use error::{ApiError, Resource, ValidationErrors};
 pub use events::event_json;
 pub use hosts::Hosts;
-pub use page::{decode_cursor, page_json, page_of_shown};
+pub use page::{decode_cursor, page_json};
 pub use params::Params;
 pub use reader::{Invalid, Reader};
 pub use reply::{Answer, Reply, time_json};

@@ -1,27 +1,25 @@
 //! Answers as the API gives them: `{"<response key>": …, "ok": true}`.
 
 use axum::{
-    Json,
+    http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::ApiError;
 
 /// What a resource's function answers.
 pub type Answer = Result<Reply, ApiError>;
 
-/// A successful answer, always with status 200.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Reply(Map<String, Value>);
+/// A successful answer, always with status 200: each response key with its value as JSON text.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Reply(Vec<(String, String)>);
 
 impl Reply {
     /// An answer that says nothing but that it was done.
     pub fn done() -> Self {
-        let mut body = Map::new();
-        body.insert("ok".to_owned(), json!(true));
-        Self(body)
+        Self(vec![("ok".to_owned(), "true".to_owned())])
     }
 
     /// An answer with a resource or a list under its response key.
@@ -29,17 +27,49 @@ impl Reply {
         Self::done().with(key, value)
     }
 
+    /// An answer with a list under its response key. Each of a page's 500 resources is text before the next one is made: as
+    /// one tree of values they would take several times the memory, and the processor's cache with it.
+    pub fn of_rows(key: &str, rows: impl Iterator<Item = Value>) -> Self {
+        let mut text = String::from("[");
+        for row in rows {
+            if text.len() > 1 {
+                text.push(',');
+            }
+            text.push_str(&row.to_string());
+        }
+        text.push(']');
+        Self::done().with_text(key, text)
+    }
+
     /// The same answer with one more key.
     #[must_use]
-    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.0.insert(key.to_owned(), value.into());
+    pub fn with(self, key: &str, value: impl Into<Value>) -> Self {
+        self.with_text(key, value.into().to_string())
+    }
+
+    fn with_text(mut self, key: &str, text: String) -> Self {
+        self.0.push((key.to_owned(), text));
         self
+    }
+
+    fn text(self) -> String {
+        let length = self.0.iter().map(|(key, text)| key.len() + text.len() + 4);
+        let mut body = String::with_capacity(length.sum::<usize>() + 1);
+        for (key, text) in self.0 {
+            body.push(if body.is_empty() { '{' } else { ',' });
+            body.push_str(&Value::String(key).to_string());
+            body.push(':');
+            body.push_str(&text);
+        }
+        body.push('}');
+        body
     }
 }
 
 impl IntoResponse for Reply {
     fn into_response(self) -> Response {
-        Json(Value::Object(self.0)).into_response()
+        let json = HeaderValue::from_static("application/json");
+        ([(header::CONTENT_TYPE, json)], self.text()).into_response()
     }
 }
 
@@ -51,6 +81,22 @@ pub fn time_json(time: Timestamp) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_is_one_object_of_all_its_keys() {
+        let rows = || [json!({"a \"b\"": 1}), json!(null)].into_iter();
+        for (reply, text) in [
+            (Reply::done(), r#"{"ok":true}"#),
+            (Reply::of("a", 1), r#"{"ok":true,"a":1}"#),
+            (Reply::of_rows("a", rows().take(0)), r#"{"ok":true,"a":[]}"#),
+            (
+                Reply::of_rows("a", rows()).with("b\"", "c\""),
+                r#"{"ok":true,"a":[{"a \"b\"":1},null],"b\"":"c\""}"#,
+            ),
+        ] {
+            assert_eq!(reply.text(), text);
+        }
+    }
 
     #[test]
     fn times_have_three_decimals_and_a_z() {

@@ -1,6 +1,6 @@
 //! `/user_identities/*`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, slice};
 
 use axum::extract::State;
 use jiff::Timestamp;
@@ -9,7 +9,7 @@ use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::{
-    Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, Routes, act, page_of_shown,
+    Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, Routes, act, page_json,
     read, reader::given, time_json,
 };
 use crate::{
@@ -89,21 +89,28 @@ pub(super) async fn make(
     Ok(user_identities::create(conn, workspace, details, now).await?)
 }
 
-/// Identities as the API shows them.
-pub(super) async fn identities_json(
-    conn: &mut SqliteConnection,
-    identities: &[IdentityRow],
-) -> Result<Vec<Value>, ApiError> {
-    let ids: Vec<_> = identities.iter().map(|row| row.user_identity_id).collect();
-    let mut theirs: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
-    for (identity, user) in users::of_identities(conn, &ids).await? {
-        theirs.entry(identity).or_default().push(user);
+/// The users of some identities, which are shown with them.
+pub(super) struct IdentityUsers(BTreeMap<Uuid, Vec<Uuid>>);
+
+impl IdentityUsers {
+    /// The users of these identities.
+    pub(super) async fn of(
+        conn: &mut SqliteConnection,
+        identities: &[IdentityRow],
+    ) -> Result<Self, ApiError> {
+        let ids: Vec<_> = identities.iter().map(|row| row.user_identity_id).collect();
+        let mut theirs: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
+        for (identity, user) in users::of_identities(conn, &ids).await? {
+            theirs.entry(identity).or_default().push(user);
+        }
+        Ok(Self(theirs))
     }
-    let json = |row: &IdentityRow| {
-        let users = theirs.get(&row.user_identity_id);
-        identity_json(row, users.map_or(&[], Vec::as_slice))
-    };
-    Ok(identities.iter().map(json).collect())
+
+    /// One of them as the API shows it.
+    pub(super) fn json(&self, identity: &IdentityRow) -> Value {
+        let users = self.0.get(&identity.user_identity_id);
+        identity_json(identity, users.map_or(&[], Vec::as_slice))
+    }
 }
 
 async fn create(State(state): State<AppState>, caller: Caller, params: Params) -> Answer {
@@ -166,18 +173,19 @@ async fn list(State(state): State<AppState>, caller: Caller, params: Params) -> 
     };
     let mut conn = state.store.read().await?;
     let found = user_identities::list(&mut conn, caller.workspace_id, &filter, page?).await?;
-    let shown = identities_json(&mut conn, &found.rows).await?;
-    Ok(page_of_shown(
+    let users = IdentityUsers::of(&mut conn, &found.rows).await?;
+    Ok(page_json(
         "user_identities",
-        found.with(shown),
+        &found,
         &params,
-        |row| row.user_identity_id,
+        |identity| identity.user_identity_id,
+        |identity| users.json(identity),
     ))
 }
 
 async fn reply(conn: &mut SqliteConnection, identity: IdentityRow) -> Answer {
-    let mut shown = identities_json(conn, &[identity]).await?;
-    Ok(Reply::of("user_identity", shown.pop().unwrap_or_default()))
+    let users = IdentityUsers::of(conn, slice::from_ref(&identity)).await?;
+    Ok(Reply::of("user_identity", users.json(&identity)))
 }
 
 fn identity_json(identity: &IdentityRow, acs_user_ids: &[Uuid]) -> Value {

@@ -8,9 +8,14 @@ use uuid::Uuid;
 use super::{by_key, find};
 use crate::{
     http::{
-        Answer, Caller, Params, Reply, access_methods::access_method_json, batch::Batch,
-        entrances::entrance_json, reader::given, spaces::space_json, systems::system_json,
-        user_identities,
+        Answer, Caller, Params, Reply,
+        access_methods::access_method_json,
+        batch::Batch,
+        entrances::entrance_json,
+        reader::given,
+        spaces::space_json,
+        systems::system_json,
+        user_identities::{self, IdentityUsers},
     },
     state::AppState,
     store::{
@@ -90,8 +95,11 @@ pub(super) async fn get_related(
         for id in ids {
             found.push(user_identities::find(&mut conn, &caller, id).await?);
         }
-        let shown = user_identities::identities_json(&mut conn, &found).await?;
-        batch.put("user_identities", shown);
+        let users = IdentityUsers::of(&mut conn, &found).await?;
+        batch.put(
+            "user_identities",
+            found.iter().map(|person| users.json(person)),
+        );
     }
     if batch.wants("spaces") {
         let named = access_grants::spaces(&mut conn, &grant_ids).await?;

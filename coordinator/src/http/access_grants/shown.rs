@@ -19,38 +19,46 @@ use crate::store::{
 /// What the API calls a requested card.
 const REQUESTED_NAME: &str = "Plastic card";
 
-/// Grants as the API shows them.
-pub(in super::super) async fn grants_json(
-    conn: &mut SqliteConnection,
-    caller: &Caller,
-    grants: &[GrantRow],
-) -> Result<Vec<Value>, ApiError> {
-    let ids: Vec<_> = grants.iter().map(|grant| grant.access_grant_id).collect();
-    let mut parts: BTreeMap<Uuid, Parts> = BTreeMap::new();
-    let methods = access_methods::of_grants(conn, &ids).await?;
-    let changed = methods.iter().filter(|method| method.is_changed);
-    let changed = changed.map(|method| method.access_method_id).collect();
-    for method in methods {
-        let parts = parts.entry(method.access_grant_id).or_default();
-        parts.methods.push(method);
+/// What belongs to some grants and is shown with them.
+#[derive(Debug, Default)]
+pub(in super::super) struct GrantParts(BTreeMap<Uuid, Parts>);
+
+impl GrantParts {
+    /// What belongs to these grants.
+    pub(in super::super) async fn of(
+        conn: &mut SqliteConnection,
+        caller: &Caller,
+        grants: &[GrantRow],
+    ) -> Result<Self, ApiError> {
+        let ids: Vec<_> = grants.iter().map(|grant| grant.access_grant_id).collect();
+        let mut parts: BTreeMap<Uuid, Parts> = BTreeMap::new();
+        let methods = access_methods::of_grants(conn, &ids).await?;
+        let changed = methods.iter().filter(|method| method.is_changed);
+        let changed = changed.map(|method| method.access_method_id).collect();
+        for method in methods {
+            let parts = parts.entry(method.access_grant_id).or_default();
+            parts.methods.push(method);
+        }
+        for method in changed_methods(conn, caller, changed).await? {
+            let parts = parts.entry(method.access_grant_id).or_default();
+            parts.changed.push(method);
+        }
+        for request in access_grants::requests(conn, &ids).await? {
+            let parts = parts.entry(request.access_grant_id).or_default();
+            parts.requests.push(request);
+        }
+        for (grant, space) in access_grants::spaces(conn, &ids).await? {
+            parts.entry(grant).or_default().spaces.push(space);
+        }
+        Ok(Self(parts))
     }
-    for method in changed_methods(conn, caller, changed).await? {
-        let parts = parts.entry(method.access_grant_id).or_default();
-        parts.changed.push(method);
-    }
-    for request in access_grants::requests(conn, &ids).await? {
-        let parts = parts.entry(request.access_grant_id).or_default();
-        parts.requests.push(request);
-    }
-    for (grant, space) in access_grants::spaces(conn, &ids).await? {
-        parts.entry(grant).or_default().spaces.push(space);
-    }
-    let none = Parts::default();
-    let json = |grant: &GrantRow| {
-        let parts = parts.get(&grant.access_grant_id);
+
+    /// One of them as the API shows it.
+    pub(in super::super) fn json(&self, grant: &GrantRow) -> Value {
+        let none = Parts::default();
+        let parts = self.0.get(&grant.access_grant_id);
         grant_json(grant, parts.unwrap_or(&none))
-    };
-    Ok(grants.iter().map(json).collect())
+    }
 }
 
 /// The access methods whose cards carry something else than they should: seldom any.

@@ -7,7 +7,7 @@ use axum::extract::State;
 use super::{access_method_json, find};
 use crate::{
     http::{
-        Answer, Caller, Params, Reply, access_grants, batch::Batch, credential_json,
+        Answer, Caller, Params, Reply, access_grants::GrantParts, batch::Batch, credential_json,
         entrances::entrance_json, spaces::space_json,
     },
     state::AppState,
@@ -73,8 +73,8 @@ pub(super) async fn get_related(
             ..GrantFilter::default()
         };
         let found = grant_store::all(&mut conn, workspace, &filter).await?;
-        let shown = access_grants::grants_json(&mut conn, &caller, &found).await?;
-        batch.put("access_grants", shown);
+        let parts = GrantParts::of(&mut conn, &caller, &found).await?;
+        batch.put("access_grants", found.iter().map(|grant| parts.json(grant)));
     }
     if batch.wants("spaces") {
         let named = grant_store::spaces(&mut conn, &grant_ids).await?;
