@@ -1,12 +1,14 @@
 //! Access grants: who may open which entrances from when to when, and by what.
 
 use jiff::Timestamp;
-use sqlx::{FromRow, QueryBuilder, Row as _, Sqlite, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::{
-    Page, PageRequest, StoreError, columns,
+    Page, PageRequest, StoreError,
+    columns::{self, Columns},
     events::{self, EventSubject, EventType},
+    rows::{self, FromColumns, from_row},
 };
 use crate::ids;
 
@@ -54,19 +56,69 @@ impl GrantRow {
     }
 }
 
-impl FromRow<'_, SqliteRow> for GrantRow {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+impl FromColumns for GrantRow {
+    fn columns() -> Vec<&'static str> {
+        vec![
+            "access_grant_id",
+            "workspace_id",
+            "user_identity_id",
+            "identity_name",
+            "access_grant_key",
+            "reservation_key",
+            "name",
+            "starts_ms",
+            "ends_ms",
+            "created_ms",
+        ]
+    }
+
+    fn from_columns(row: &impl Columns) -> Result<Self, sqlx::Error> {
         Ok(Self {
             access_grant_id: columns::id(row, "access_grant_id")?,
             workspace_id: columns::id(row, "workspace_id")?,
             user_identity_id: columns::id(row, "user_identity_id")?,
-            identity_name: row.try_get("identity_name")?,
-            access_grant_key: row.try_get("access_grant_key")?,
-            reservation_key: row.try_get("reservation_key")?,
-            name: row.try_get("name")?,
+            identity_name: columns::optional_string(row, "identity_name")?,
+            access_grant_key: columns::optional_string(row, "access_grant_key")?,
+            reservation_key: columns::optional_string(row, "reservation_key")?,
+            name: columns::optional_string(row, "name")?,
             starts_at: columns::time(row, "starts_ms")?,
             ends_at: columns::optional_time(row, "ends_ms")?,
             created_at: columns::time(row, "created_ms")?,
+        })
+    }
+}
+
+from_row!(GrantRow);
+
+impl FromColumns for RequestRow {
+    fn columns() -> Vec<&'static str> {
+        vec!["access_grant_id", "position", "created_ms"]
+    }
+
+    fn from_columns(row: &impl Columns) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            access_grant_id: columns::id(row, "access_grant_id")?,
+            position: columns::integer(row, "position")?,
+            created_at: columns::time(row, "created_ms")?,
+        })
+    }
+}
+
+/// A space that a grant names.
+struct NamedSpace {
+    access_grant_id: Uuid,
+    space_id: Uuid,
+}
+
+impl FromColumns for NamedSpace {
+    fn columns() -> Vec<&'static str> {
+        vec!["access_grant_id", "space_id"]
+    }
+
+    fn from_columns(row: &impl Columns) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            access_grant_id: columns::id(row, "access_grant_id")?,
+            space_id: columns::id(row, "space_id")?,
         })
     }
 }
@@ -291,7 +343,7 @@ pub async fn list(
         .push_bind(page.after_text())
         .push(" ORDER BY g.access_grant_id LIMIT ")
         .push_bind(page.fetch());
-    let rows = query.build_query_as().fetch_all(conn).await?;
+    let rows = rows::fetch_all(query, conn).await?;
     Ok(Page::cut(rows, page.limit))
 }
 
@@ -321,15 +373,7 @@ pub async fn requests(
         QueryBuilder::<Sqlite>::new("SELECT * FROM requested_access_methods WHERE true");
     columns::push_any_of_page(&mut query, "access_grant_id", access_grant_ids)?;
     query.push(" ORDER BY access_grant_id, position");
-    let rows = query.build().fetch_all(conn).await?;
-    let request = |row: &SqliteRow| {
-        Ok(RequestRow {
-            access_grant_id: columns::id(row, "access_grant_id")?,
-            position: row.try_get("position")?,
-            created_at: columns::time(row, "created_ms")?,
-        })
-    };
-    rows.iter().map(request).collect()
+    Ok(rows::fetch_all(query, conn).await?)
 }
 
 /// Which spaces these grants name: pairs of grant and space.
@@ -343,12 +387,11 @@ pub async fn spaces(
     let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM grant_spaces WHERE true");
     columns::push_any_of_page(&mut query, "access_grant_id", access_grant_ids)?;
     query.push(" ORDER BY access_grant_id, space_id");
-    let rows = query.build().fetch_all(conn).await?;
-    let pair = |row: &SqliteRow| {
-        let grant = columns::id(row, "access_grant_id")?;
-        Ok((grant, columns::id(row, "space_id")?))
-    };
-    rows.iter().map(pair).collect()
+    let found: Vec<NamedSpace> = rows::fetch_all(query, conn).await?;
+    let pairs = found.into_iter();
+    Ok(pairs
+        .map(|named| (named.access_grant_id, named.space_id))
+        .collect())
 }
 
 fn select(workspace_id: Uuid) -> QueryBuilder<Sqlite> {

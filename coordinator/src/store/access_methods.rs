@@ -3,15 +3,16 @@
 
 use jiff::Timestamp;
 use serde_json::json;
-use sqlx::{FromRow, QueryBuilder, Row as _, Sqlite, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use super::{
     Page, PageRequest, StoreError, access_grants,
     access_grants::GrantRow,
-    columns,
+    columns::{self, Columns},
     credentials::{self, CredentialRow, IssueState, Issued, UNKNOWN_VERSION},
     events::{self, EventSubject, EventType},
+    rows::{self, FromColumns, from_row},
     systems::SystemKind,
 };
 use crate::{ids, jobs::PlanContent};
@@ -68,26 +69,43 @@ impl AccessMethodRow {
     }
 }
 
-impl FromRow<'_, SqliteRow> for AccessMethodRow {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        let has_credential: Option<&str> = row.try_get("acs_credential_id")?;
+impl FromColumns for AccessMethodRow {
+    fn columns() -> Vec<&'static str> {
+        let own = [
+            "access_method_id",
+            "method_workspace_id",
+            "access_grant_id",
+            "access_grant_key",
+            "position",
+            "method_system_id",
+            "kind",
+            "carried",
+            "method_created_ms",
+        ];
+        [own.to_vec(), CredentialRow::columns()].concat()
+    }
+
+    fn from_columns(row: &impl Columns) -> Result<Self, sqlx::Error> {
+        let has_credential = row.text("acs_credential_id")?;
         Ok(Self {
             access_method_id: columns::id(row, "access_method_id")?,
             workspace_id: columns::id(row, "method_workspace_id")?,
             access_grant_id: columns::id(row, "access_grant_id")?,
-            access_grant_key: row.try_get("access_grant_key")?,
-            position: row.try_get("position")?,
+            access_grant_key: columns::optional_string(row, "access_grant_key")?,
+            position: columns::integer(row, "position")?,
             acs_system_id: columns::id(row, "method_system_id")?,
             connected_account_id: columns::id(row, "connected_account_id")?,
             kind: columns::from_name(row, "kind")?,
             credential: has_credential
-                .map(|_| CredentialRow::from_row(row))
+                .map(|_| CredentialRow::from_columns(row))
                 .transpose()?,
             carried: columns::optional_json(row, "carried")?,
             created_at: columns::time(row, "method_created_ms")?,
         })
     }
 }
+
+from_row!(AccessMethodRow);
 
 /// What a grant shows of an access method.
 #[derive(Clone, Copy, Debug)]
@@ -102,13 +120,22 @@ pub struct GrantedMethod {
     pub is_changed: bool,
 }
 
-impl FromRow<'_, SqliteRow> for GrantedMethod {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+impl FromColumns for GrantedMethod {
+    fn columns() -> Vec<&'static str> {
+        vec![
+            "access_method_id",
+            "access_grant_id",
+            "position",
+            "is_changed",
+        ]
+    }
+
+    fn from_columns(row: &impl Columns) -> Result<Self, sqlx::Error> {
         Ok(Self {
             access_method_id: columns::id(row, "access_method_id")?,
             access_grant_id: columns::id(row, "access_grant_id")?,
-            position: row.try_get("position")?,
-            is_changed: row.try_get("is_changed")?,
+            position: columns::integer(row, "position")?,
+            is_changed: columns::flag(row, "is_changed")?,
         })
     }
 }
@@ -333,7 +360,7 @@ pub async fn of_grants(
     );
     columns::push_any_of_page(&mut query, "m.access_grant_id", access_grant_ids)?;
     query.push(" ORDER BY m.access_method_id");
-    Ok(query.build_query_as().fetch_all(conn).await?)
+    Ok(rows::fetch_all(query, conn).await?)
 }
 
 /// One page of the access methods of a workspace that pass the filter.
@@ -354,7 +381,7 @@ pub async fn page(
         .push_bind(page.after_text())
         .push(" ORDER BY m.access_method_id LIMIT ")
         .push_bind(page.fetch());
-    let rows = query.build_query_as().fetch_all(conn).await?;
+    let rows = rows::fetch_all(query, conn).await?;
     Ok(Page::cut(rows, page.limit))
 }
 

@@ -3,12 +3,16 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sqlx::{FromRow, QueryBuilder, Row as _, Sqlite, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use encoder_protocols::wire::{JobError, JobId, JobKind};
 
-use super::{Page, PageRequest, StoreError, columns};
+use super::{
+    Page, PageRequest, StoreError,
+    columns::{self, Columns},
+    rows::{self, FromColumns, from_row},
+};
 use crate::{
     ids,
     jobs::{Attempt, JobRecord},
@@ -112,9 +116,22 @@ pub struct AttemptRow {
     pub access_method: Option<Value>,
 }
 
-impl FromRow<'_, SqliteRow> for AttemptRow {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        let status: &str = row.try_get("status")?;
+impl FromColumns for AttemptRow {
+    fn columns() -> Vec<&'static str> {
+        vec![
+            "action_attempt_id",
+            "action_type",
+            "status",
+            "result",
+            "error",
+            "access_method_id",
+            "acs_user_id",
+            "access_method",
+        ]
+    }
+
+    fn from_columns(row: &impl Columns) -> Result<Self, sqlx::Error> {
+        let status = columns::text(row, "status")?;
         Ok(Self {
             action_attempt_id: columns::id(row, "action_attempt_id")?,
             action: action(row)?,
@@ -128,11 +145,13 @@ impl FromRow<'_, SqliteRow> for AttemptRow {
     }
 }
 
+from_row!(AttemptRow);
+
 /// What an attempt tries, by its own column and its aim.
-fn action(row: &SqliteRow) -> Result<ActionType, sqlx::Error> {
-    let encodes_method: Option<&str> = row.try_get("access_method_id")?;
-    let assigns: Option<&str> = row.try_get("acs_user_id")?;
-    let stored: &str = row.try_get("action_type")?;
+fn action(row: &impl Columns) -> Result<ActionType, sqlx::Error> {
+    let encodes_method = row.text("access_method_id")?;
+    let assigns = row.text("acs_user_id")?;
+    let stored = columns::text(row, "action_type")?;
     Ok(match stored {
         "ASSIGN_CREDENTIAL" => ActionType::AssignCredential,
         "SCAN_CREDENTIAL" if assigns.is_some() => ActionType::ScanToAssignCredential,
@@ -146,8 +165,8 @@ const SELECT: &str = "SELECT a.*, t.access_method_id, t.acs_user_id, t.access_me
      LEFT JOIN attempt_aims t ON t.action_attempt_id = a.action_attempt_id WHERE a.workspace_id = ";
 
 /// How an attempt stands, from its columns.
-pub(super) fn attempt(row: &SqliteRow) -> Result<Attempt, sqlx::Error> {
-    let status: &str = row.try_get("status")?;
+pub(super) fn attempt(row: &impl Columns) -> Result<Attempt, sqlx::Error> {
+    let status = columns::text(row, "status")?;
     Ok(match status {
         "success" => Attempt::Success {
             result: columns::optional_json(row, "result")?,
@@ -192,7 +211,7 @@ pub async fn list(
         .push_bind(page.after_text())
         .push(" ORDER BY a.action_attempt_id LIMIT ")
         .push_bind(page.fetch());
-    let rows = query.build_query_as().fetch_all(conn).await?;
+    let rows = rows::fetch_all(query, conn).await?;
     Ok(Page::cut(rows, page.limit))
 }
 

@@ -3,44 +3,89 @@
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use sqlx::{Error, QueryBuilder, Row as _, Sqlite, sqlite::SqliteRow};
+use sqlx::{Error, QueryBuilder, Row as _, Sqlite, error::UnexpectedNullError, sqlite::SqliteRow};
 use uuid::Uuid;
 
+/// The columns of one row, by their names. A name that the query has not selected is an error.
+pub(super) trait Columns {
+    /// Text, or null.
+    fn text(&self, column: &str) -> Result<Option<&str>, Error>;
+
+    /// An integer, or null.
+    fn integer(&self, column: &str) -> Result<Option<i64>, Error>;
+}
+
+impl Columns for SqliteRow {
+    fn text(&self, column: &str) -> Result<Option<&str>, Error> {
+        self.try_get(column)
+    }
+
+    fn integer(&self, column: &str) -> Result<Option<i64>, Error> {
+        self.try_get(column)
+    }
+}
+
+/// Text that is never null.
+pub(super) fn text<'a>(row: &'a impl Columns, column: &str) -> Result<&'a str, Error> {
+    row.text(column)?.ok_or_else(|| null(column))
+}
+
+/// The same, to keep.
+pub(super) fn string(row: &impl Columns, column: &str) -> Result<String, Error> {
+    Ok(text(row, column)?.to_owned())
+}
+
+/// Text that may be null, to keep.
+pub(super) fn optional_string(row: &impl Columns, column: &str) -> Result<Option<String>, Error> {
+    Ok(row.text(column)?.map(str::to_owned))
+}
+
+/// An integer that is never null.
+pub(super) fn integer(row: &impl Columns, column: &str) -> Result<i64, Error> {
+    row.integer(column)?.ok_or_else(|| null(column))
+}
+
+/// Yes or no, as 1 or 0.
+pub(super) fn flag(row: &impl Columns, column: &str) -> Result<bool, Error> {
+    Ok(integer(row, column)? != 0)
+}
+
+fn null(column: &str) -> Error {
+    undecodable(column, UnexpectedNullError)
+}
+
 /// An id column.
-pub(super) fn id(row: &SqliteRow, column: &str) -> Result<Uuid, Error> {
-    let text: &str = row.try_get(column)?;
-    Uuid::try_parse(text).map_err(|error| undecodable(column, error))
+pub(super) fn id(row: &impl Columns, column: &str) -> Result<Uuid, Error> {
+    Uuid::try_parse(text(row, column)?).map_err(|error| undecodable(column, error))
 }
 
 /// An id column that may be null.
-pub(super) fn optional_id(row: &SqliteRow, column: &str) -> Result<Option<Uuid>, Error> {
-    let text: Option<&str> = row.try_get(column)?;
-    text.map(Uuid::try_parse)
+pub(super) fn optional_id(row: &impl Columns, column: &str) -> Result<Option<Uuid>, Error> {
+    row.text(column)?
+        .map(Uuid::try_parse)
         .transpose()
         .map_err(|error| undecodable(column, error))
 }
 
 /// A time column.
-pub(super) fn time(row: &SqliteRow, column: &str) -> Result<Timestamp, Error> {
-    Timestamp::from_millisecond(row.try_get(column)?).map_err(|error| undecodable(column, error))
+pub(super) fn time(row: &impl Columns, column: &str) -> Result<Timestamp, Error> {
+    Timestamp::from_millisecond(integer(row, column)?).map_err(|error| undecodable(column, error))
 }
 
 /// A time column that may be null.
-pub(super) fn optional_time(row: &SqliteRow, column: &str) -> Result<Option<Timestamp>, Error> {
-    let milliseconds: Option<i64> = row.try_get(column)?;
-    milliseconds
+pub(super) fn optional_time(row: &impl Columns, column: &str) -> Result<Option<Timestamp>, Error> {
+    row.integer(column)?
         .map(Timestamp::from_millisecond)
         .transpose()
         .map_err(|error| undecodable(column, error))
 }
 
 /// A number column whose values the schema keeps small.
-pub(super) fn number<T: TryFrom<i64>>(row: &SqliteRow, column: &str) -> Result<T, Error>
+pub(super) fn number<T: TryFrom<i64>>(row: &impl Columns, column: &str) -> Result<T, Error>
 where
     T::Error: std::error::Error + Send + Sync + 'static,
 {
-    let number: i64 = row.try_get(column)?;
-    T::try_from(number).map_err(|error| undecodable(column, error))
+    T::try_from(integer(row, column)?).map_err(|error| undecodable(column, error))
 }
 
 /// An id as the store writes it.
@@ -70,18 +115,17 @@ pub(super) fn json<T: Serialize>(value: &T) -> Result<String, Error> {
 }
 
 /// A JSON column.
-pub(super) fn from_json<T: DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<T, Error> {
-    let text: &str = row.try_get(column)?;
-    serde_json::from_str(text).map_err(|error| undecodable(column, error))
+pub(super) fn from_json<T: DeserializeOwned>(row: &impl Columns, column: &str) -> Result<T, Error> {
+    serde_json::from_str(text(row, column)?).map_err(|error| undecodable(column, error))
 }
 
 /// A JSON column that may be null.
 pub(super) fn optional_json<T: DeserializeOwned>(
-    row: &SqliteRow,
+    row: &impl Columns,
     column: &str,
 ) -> Result<Option<T>, Error> {
-    let text: Option<&str> = row.try_get(column)?;
-    text.map(serde_json::from_str)
+    row.text(column)?
+        .map(serde_json::from_str)
         .transpose()
         .map_err(|error| undecodable(column, error))
 }
@@ -96,18 +140,18 @@ pub(super) fn name<T: Serialize>(value: &T) -> Result<String, Error> {
 }
 
 /// The column of a value's name.
-pub(super) fn from_name<T: DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<T, Error> {
-    let name: String = row.try_get(column)?;
-    serde_json::from_value(Value::String(name)).map_err(|error| undecodable(column, error))
+pub(super) fn from_name<T: DeserializeOwned>(row: &impl Columns, column: &str) -> Result<T, Error> {
+    serde_json::from_value(Value::String(string(row, column)?))
+        .map_err(|error| undecodable(column, error))
 }
 
 /// The column of a value's name, which may be null.
 pub(super) fn optional_name<T: DeserializeOwned>(
-    row: &SqliteRow,
+    row: &impl Columns,
     column: &str,
 ) -> Result<Option<T>, Error> {
-    let name: Option<String> = row.try_get(column)?;
-    name.map(|name| serde_json::from_value(Value::String(name)))
+    optional_string(row, column)?
+        .map(|name| serde_json::from_value(Value::String(name)))
         .transpose()
         .map_err(|error| undecodable(column, error))
 }

@@ -10,13 +10,15 @@ pub use registered::{assign, by_registered_number, register, release};
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use sqlx::{FromRow, QueryBuilder, Row as _, Sqlite, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::{
-    Page, PageRequest, StoreError, access_methods, columns,
+    Page, PageRequest, StoreError, access_methods,
+    columns::{self, Columns},
     entrances::EntranceRow,
     events::{self, EventSubject, EventType},
+    rows::{self, FromColumns, from_row},
     search::{self, Indexed},
     systems::SystemKind,
     users::UserRow,
@@ -140,9 +142,35 @@ impl CredentialRow {
     }
 }
 
-impl FromRow<'_, SqliteRow> for CredentialRow {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        let version: Option<i64> = row.try_get("issued_version")?;
+impl FromColumns for CredentialRow {
+    fn columns() -> Vec<&'static str> {
+        vec![
+            "acs_credential_id",
+            "workspace_id",
+            "acs_system_id",
+            "connected_account_id",
+            "acs_user_id",
+            "user_identity_id",
+            "display_name",
+            "starts_ms",
+            "ends_ms",
+            "created_ms",
+            "content_version",
+            "changed_ms",
+            "issued_version",
+            "issued_ms",
+            "card_uid",
+            "card_number",
+            "registered_number",
+            "system_kind",
+            "provider_metadata",
+            "doors",
+            "deleted_ms",
+        ]
+    }
+
+    fn from_columns(row: &impl Columns) -> Result<Self, sqlx::Error> {
+        let version = row.integer("issued_version")?;
         let issued = version.zip(columns::optional_time(row, "issued_ms")?);
         Ok(Self {
             acs_credential_id: columns::id(row, "acs_credential_id")?,
@@ -151,22 +179,22 @@ impl FromRow<'_, SqliteRow> for CredentialRow {
             connected_account_id: columns::id(row, "connected_account_id")?,
             acs_user_id: columns::optional_id(row, "acs_user_id")?,
             user_identity_id: columns::optional_id(row, "user_identity_id")?,
-            display_name: row.try_get("display_name")?,
+            display_name: columns::string(row, "display_name")?,
             starts_at: columns::optional_time(row, "starts_ms")?,
             ends_at: columns::optional_time(row, "ends_ms")?,
             created_at: columns::time(row, "created_ms")?,
-            content_version: row.try_get("content_version")?,
+            content_version: columns::integer(row, "content_version")?,
             changed_at: columns::time(row, "changed_ms")?,
             issued: match issued {
                 Some((version, at)) => Some(Issued {
                     version,
                     at,
-                    card_uid: row.try_get("card_uid")?,
-                    card_number: row.try_get("card_number")?,
+                    card_uid: columns::optional_string(row, "card_uid")?,
+                    card_number: columns::optional_string(row, "card_number")?,
                 }),
                 None => None,
             },
-            registered_number: row.try_get("registered_number")?,
+            registered_number: columns::optional_string(row, "registered_number")?,
             kind: columns::from_name(row, "system_kind")?,
             provider: columns::optional_json(row, "provider_metadata")?,
             doors: columns::optional_json(row, "doors")?.unwrap_or_default(),
@@ -174,6 +202,8 @@ impl FromRow<'_, SqliteRow> for CredentialRow {
         })
     }
 }
+
+from_row!(CredentialRow);
 
 /// Which credentials to list; every condition that is given must hold.
 #[derive(Clone, Debug, Default)]
@@ -194,14 +224,15 @@ pub struct CredentialFilter {
     pub search: Option<String>,
 }
 
-/// What a query of credentials `c` in systems `s` selects besides their columns.
+/// What a query of credentials `c` in systems `s` selects besides their columns. What is appended to the list of doors makes
+/// it text for whoever selects from here.
 macro_rules! beside {
     () => {
         "s.connected_account_id, s.kind AS system_kind, CASE WHEN s.kind IN ('visionline', 'vostio') THEN \
          (SELECT json_group_array(json_object('acs_entrance_id', e.acs_entrance_id, 'display_name', e.display_name, \
          'is_common', json(iif(e.is_common, 'true', 'false'))) ORDER BY e.number) FROM credential_entrances ce \
          JOIN entrances e ON e.acs_entrance_id = ce.acs_entrance_id \
-         WHERE ce.acs_credential_id = c.acs_credential_id) END AS doors"
+         WHERE ce.acs_credential_id = c.acs_credential_id) || '' END AS doors"
     };
 }
 pub(super) use beside;
@@ -315,7 +346,7 @@ pub async fn list(
         .push_bind(page.after_text())
         .push(" ORDER BY c.acs_credential_id LIMIT ")
         .push_bind(page.fetch());
-    let rows = query.build_query_as().fetch_all(conn).await?;
+    let rows = rows::fetch_all(query, conn).await?;
     Ok(Page::cut(rows, page.limit))
 }
 

@@ -4,10 +4,15 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use sqlx::{FromRow, QueryBuilder, Row as _, Sqlite, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
-use super::{StoreError, columns, deliveries};
+use super::{
+    StoreError,
+    columns::{self, Columns},
+    deliveries,
+    rows::{self, FromColumns, from_row},
+};
 use crate::ids;
 
 /// Every event that this service reports.
@@ -220,13 +225,33 @@ impl EventRow {
     }
 }
 
-impl FromRow<'_, SqliteRow> for EventRow {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+impl FromColumns for EventRow {
+    fn columns() -> Vec<&'static str> {
+        vec![
+            "event_id",
+            "workspace_id",
+            "event_type",
+            "description",
+            "created_ms",
+            "occurred_ms",
+            "acs_system_id",
+            "connected_account_id",
+            "acs_credential_id",
+            "acs_encoder_id",
+            "acs_user_id",
+            "acs_entrance_id",
+            "access_grant_id",
+            "access_method_id",
+            "details",
+        ]
+    }
+
+    fn from_columns(row: &impl Columns) -> Result<Self, sqlx::Error> {
         Ok(Self {
             event_id: columns::id(row, "event_id")?,
             workspace_id: columns::id(row, "workspace_id")?,
-            event_type: row.try_get("event_type")?,
-            description: row.try_get("description")?,
+            event_type: columns::string(row, "event_type")?,
+            description: columns::string(row, "description")?,
             created_at: columns::time(row, "created_ms")?,
             occurred_at: columns::time(row, "occurred_ms")?,
             subject: EventSubject {
@@ -243,6 +268,8 @@ impl FromRow<'_, SqliteRow> for EventRow {
         })
     }
 }
+
+from_row!(EventRow);
 
 /// Which events to list; every condition that is given must hold. The interval excludes both its ends.
 #[derive(Clone, Debug)]
@@ -408,7 +435,7 @@ pub async fn list(
         .push_bind(filter.limit)
         .push(" OFFSET ")
         .push_bind(filter.offset);
-    Ok(query.build_query_as().fetch_all(conn).await?)
+    Ok(rows::fetch_all(query, conn).await?)
 }
 
 /// The events of a workspace in order of time: where several types are asked for, each type's walk through its own index,

@@ -24,6 +24,7 @@ pub mod key_servers;
 pub mod meta;
 pub mod pairing;
 pub mod personal_access_tokens;
+mod rows;
 mod search;
 pub mod simulations;
 pub mod site_keys;
@@ -305,14 +306,6 @@ impl<T> Page<T> {
     /// The last row, if more rows follow on the next page.
     pub(crate) fn last_before_more(&self) -> Option<&T> {
         self.rows.last().filter(|_| self.has_next)
-    }
-
-    /// The same page with something more to each row, in the same order.
-    pub(crate) fn with<U>(self, more: Vec<U>) -> Page<(T, U)> {
-        Page {
-            rows: self.rows.into_iter().zip(more).collect(),
-            has_next: self.has_next,
-        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! User identities: the people of a workspace, whatever access systems know them.
 
 use jiff::Timestamp;
-use sqlx::{FromRow, QueryBuilder, Row as _, Sqlite, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::{
-    Page, PageRequest, StoreError, columns,
+    Page, PageRequest, StoreError,
+    columns::{self, Columns},
+    rows::{self, FromColumns, from_row},
     search::{self, Indexed},
 };
 use crate::ids;
@@ -52,21 +54,35 @@ impl IdentityRow {
     }
 }
 
-impl FromRow<'_, SqliteRow> for IdentityRow {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+impl FromColumns for IdentityRow {
+    fn columns() -> Vec<&'static str> {
+        vec![
+            "user_identity_id",
+            "workspace_id",
+            "user_identity_key",
+            "full_name",
+            "email_address",
+            "phone_number",
+            "created_ms",
+        ]
+    }
+
+    fn from_columns(row: &impl Columns) -> Result<Self, sqlx::Error> {
         Ok(Self {
             user_identity_id: columns::id(row, "user_identity_id")?,
             workspace_id: columns::id(row, "workspace_id")?,
             details: IdentityDetails {
-                user_identity_key: row.try_get("user_identity_key")?,
-                full_name: row.try_get("full_name")?,
-                email_address: row.try_get("email_address")?,
-                phone_number: row.try_get("phone_number")?,
+                user_identity_key: columns::optional_string(row, "user_identity_key")?,
+                full_name: columns::optional_string(row, "full_name")?,
+                email_address: columns::optional_string(row, "email_address")?,
+                phone_number: columns::optional_string(row, "phone_number")?,
             },
             created_at: columns::time(row, "created_ms")?,
         })
     }
 }
+
+from_row!(IdentityRow);
 
 /// Which identities to list; every condition that is given must hold.
 #[derive(Clone, Debug, Default)]
@@ -220,7 +236,7 @@ pub async fn list(
         .push_bind(page.after_text())
         .push(" ORDER BY user_identity_id LIMIT ")
         .push_bind(page.fetch());
-    let rows = query.build_query_as().fetch_all(conn).await?;
+    let rows = rows::fetch_all(query, conn).await?;
     Ok(Page::cut(rows, page.limit))
 }
 

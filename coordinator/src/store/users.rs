@@ -1,13 +1,15 @@
 //! Users of an access system: the people who get cards.
 
 use jiff::Timestamp;
-use sqlx::{FromRow, QueryBuilder, Row as _, Sqlite, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::{
-    Page, PageRequest, StoreError, columns,
+    Page, PageRequest, StoreError,
+    columns::{self, Columns},
     credentials::{self, CredentialFilter},
     events::{self, EventSubject, EventType},
+    rows::{self, FromColumns, from_row},
     search::{self, Indexed},
     systems::SystemRow,
     user_identities::IdentityRow,
@@ -73,15 +75,34 @@ pub struct UserDetails {
     pub access_ends_at: Option<Timestamp>,
 }
 
-impl FromRow<'_, SqliteRow> for UserRow {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+impl FromColumns for UserRow {
+    fn columns() -> Vec<&'static str> {
+        vec![
+            "acs_user_id",
+            "workspace_id",
+            "acs_system_id",
+            "connected_account_id",
+            "full_name",
+            "email_address",
+            "phone_number",
+            "access_starts_ms",
+            "access_ends_ms",
+            "created_ms",
+            "user_identity_id",
+            "identity_full_name",
+            "identity_email_address",
+            "identity_phone_number",
+        ]
+    }
+
+    fn from_columns(row: &impl Columns) -> Result<Self, sqlx::Error> {
         let identity = match columns::optional_id(row, "user_identity_id")? {
             None => None,
             Some(user_identity_id) => Some(LinkedIdentity {
                 user_identity_id,
-                full_name: row.try_get("identity_full_name")?,
-                email_address: row.try_get("identity_email_address")?,
-                phone_number: row.try_get("identity_phone_number")?,
+                full_name: columns::optional_string(row, "identity_full_name")?,
+                email_address: columns::optional_string(row, "identity_email_address")?,
+                phone_number: columns::optional_string(row, "identity_phone_number")?,
             }),
         };
         Ok(Self {
@@ -90,9 +111,9 @@ impl FromRow<'_, SqliteRow> for UserRow {
             acs_system_id: columns::id(row, "acs_system_id")?,
             connected_account_id: columns::id(row, "connected_account_id")?,
             details: UserDetails {
-                full_name: row.try_get("full_name")?,
-                email_address: row.try_get("email_address")?,
-                phone_number: row.try_get("phone_number")?,
+                full_name: columns::string(row, "full_name")?,
+                email_address: columns::optional_string(row, "email_address")?,
+                phone_number: columns::optional_string(row, "phone_number")?,
                 access_starts_at: columns::optional_time(row, "access_starts_ms")?,
                 access_ends_at: columns::optional_time(row, "access_ends_ms")?,
             },
@@ -101,6 +122,8 @@ impl FromRow<'_, SqliteRow> for UserRow {
         })
     }
 }
+
+from_row!(UserRow);
 
 /// Which users to list; every condition that is given must hold.
 #[derive(Clone, Debug, Default)]
@@ -291,6 +314,25 @@ pub async fn linked_to(
     Ok(query.build_query_as().fetch_optional(conn).await?)
 }
 
+/// A user and whose it is.
+struct OfIdentity {
+    user_identity_id: Uuid,
+    acs_user_id: Uuid,
+}
+
+impl FromColumns for OfIdentity {
+    fn columns() -> Vec<&'static str> {
+        vec!["user_identity_id", "acs_user_id"]
+    }
+
+    fn from_columns(row: &impl Columns) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            user_identity_id: columns::id(row, "user_identity_id")?,
+            acs_user_id: columns::id(row, "acs_user_id")?,
+        })
+    }
+}
+
 /// Which users these people have: pairs of person and user.
 ///
 /// # Errors
@@ -302,14 +344,13 @@ pub async fn of_identities(
     let mut query = QueryBuilder::<Sqlite>::new(
         "SELECT user_identity_id, acs_user_id FROM acs_users WHERE user_identity_id IS NOT NULL AND deleted_ms IS NULL",
     );
-    columns::push_any(&mut query, "user_identity_id", Some(user_identity_ids));
+    columns::push_any_of_page(&mut query, "user_identity_id", user_identity_ids)?;
     query.push(" ORDER BY acs_user_id");
-    let rows = query.build().fetch_all(conn).await?;
-    let pair = |row: &SqliteRow| {
-        let identity = columns::id(row, "user_identity_id")?;
-        Ok((identity, columns::id(row, "acs_user_id")?))
-    };
-    rows.iter().map(pair).collect()
+    let found: Vec<OfIdentity> = rows::fetch_all(query, conn).await?;
+    let pairs = found.into_iter();
+    Ok(pairs
+        .map(|user| (user.user_identity_id, user.acs_user_id))
+        .collect())
 }
 
 /// One page of the users of a workspace that pass the filter.
@@ -328,7 +369,7 @@ pub async fn list(
         .push_bind(page.after_text())
         .push(" ORDER BY u.acs_user_id LIMIT ")
         .push_bind(page.fetch());
-    let rows = query.build_query_as().fetch_all(conn).await?;
+    let rows = rows::fetch_all(query, conn).await?;
     Ok(Page::cut(rows, page.limit))
 }
 
