@@ -350,8 +350,8 @@ async fn find_user(
             systems::find(conn, caller, user.acs_system_id).await?
         }
     };
-    let user = users::find_or_make(state, conn, caller, named, &system.system).await?;
-    let kind = system.system.kind;
+    let user = users::find_or_make(state, conn, caller, named, &system).await?;
+    let kind = system.kind;
     if kind.assigns_cards() {
         return Err(ApiError::field(
             "access_method",

@@ -127,7 +127,7 @@ async fn scan(State(state): State<AppState>, caller: Caller, params: Params) -> 
     let mut conn = state.store.read().await?;
     let system = systems::find(&mut conn, &caller, encoder.acs_system_id).await?;
     drop(conn);
-    let tags = tags(system.system.kind, new_tags?)?;
+    let tags = tags(system.kind, new_tags?)?;
     ask(&state, &caller, &encoder, Wish::Scan(tags)).await
 }
 
@@ -140,8 +140,8 @@ async fn scan_to_assign(State(state): State<AppState>, caller: Caller, params: P
     let encoder = find(&state, &caller, encoder?).await?;
     let mut conn = state.store.write().await?;
     let system = systems::find(&mut conn, &caller, encoder.acs_system_id).await?;
-    let tags = tags(system.system.kind, new_tags?)?;
-    let user = users::find_or_make(&state, &mut conn, &caller, named?, &system.system).await?;
+    let tags = tags(system.kind, new_tags?)?;
+    let user = users::find_or_make(&state, &mut conn, &caller, named?, &system).await?;
     conn.commit().await?;
     let wish = Wish::ScanToAssign(user.acs_user_id, tags);
     ask(&state, &caller, &encoder, wish).await

@@ -6,14 +6,15 @@ use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::{
-    Answer, ApiError, Caller, Params, Reply, Resource, Routes, page_json, read, spaces, time_json,
+    Answer, ApiError, Caller, Params, Reply, Resource, Routes, page_json, read, spaces, systems,
+    time_json,
 };
 use crate::{
     state::AppState,
     store::{
         credentials,
         entrances::{self, EntranceFilter, EntranceRow},
-        systems::{self, SystemKind},
+        systems::SystemKind,
     },
 };
 
@@ -60,9 +61,7 @@ async fn list(State(state): State<AppState>, caller: Caller, params: Params) -> 
     };
     let mut conn = state.store.read().await?;
     if let Some(id) = filter.acs_system_id {
-        systems::find(&mut conn, caller.workspace_id, id)
-            .await?
-            .ok_or(ApiError::NotFound(Resource::AcsSystem, id))?;
+        systems::find(&mut conn, &caller, id).await?;
     }
     if let Some(id) = filter.acs_credential_id {
         credentials::find(&mut conn, caller.workspace_id, id)

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{Answer, ApiError, Caller, Params, Reply, Resource, Routes, read, time_json};
 use crate::{
     state::AppState,
-    store::systems::{self, CountedSystem, SystemFilter},
+    store::systems::{self, CountedSystem, SystemFilter, SystemRow},
 };
 
 pub(super) fn routes() -> Routes {
@@ -22,7 +22,10 @@ async fn get(State(state): State<AppState>, caller: Caller, params: Params) -> A
     let id = reader.id("acs_system_id");
     reader.finish()?;
     let mut conn = state.store.read().await?;
-    let system = find(&mut conn, &caller, id?).await?;
+    let id = id?;
+    let system = systems::find_counted(&mut conn, caller.workspace_id, id)
+        .await?
+        .ok_or(ApiError::NotFound(Resource::AcsSystem, id))?;
     Ok(Reply::of("acs_system", system_json(&system)))
 }
 
@@ -47,7 +50,7 @@ pub(super) async fn find(
     conn: &mut SqliteConnection,
     caller: &Caller,
     id: Uuid,
-) -> Result<CountedSystem, ApiError> {
+) -> Result<SystemRow, ApiError> {
     systems::find(conn, caller.workspace_id, id)
         .await?
         .ok_or(ApiError::NotFound(Resource::AcsSystem, id))

@@ -10,12 +10,11 @@ use uuid::Uuid;
 
 use super::{
     Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, Routes, act, page_json,
-    read, reader::given, time_json,
+    read, reader::given, systems, time_json,
 };
 use crate::{
     state::AppState,
     store::{
-        systems,
         user_identities::{self, IdentityDetails, IdentityFilter, IdentityRow},
         users,
     },
@@ -123,10 +122,8 @@ async fn create(State(state): State<AppState>, caller: Caller, params: Params) -
     let mut conn = state.store.write().await?;
     let identity = make(&mut conn, &caller, details, "", now).await?;
     for id in system_ids {
-        let system = systems::find(&mut conn, caller.workspace_id, id)
-            .await?
-            .ok_or(ApiError::NotFound(Resource::AcsSystem, id))?;
-        users::of_identity(&mut conn, &system.system, &identity, now).await?;
+        let system = systems::find(&mut conn, &caller, id).await?;
+        users::of_identity(&mut conn, &system, &identity, now).await?;
     }
     let reply = reply(&mut conn, identity).await?;
     conn.commit().await?;

@@ -7,12 +7,12 @@ use uuid::Uuid;
 
 use super::{
     Answer, ApiError, Caller, Invalid, Params, Reader, Reply, Resource, Routes, act, change,
-    page_json, read, reader::given, remove, time_json, user_identities, withdrawn,
+    page_json, read, reader::given, remove, systems, time_json, user_identities, withdrawn,
 };
 use crate::{
     state::AppState,
     store::{
-        systems::{self, SystemRow},
+        systems::SystemRow,
         users::{self, UserDetails, UserFilter, UserRow},
     },
 };
@@ -172,7 +172,7 @@ async fn create(State(state): State<AppState>, caller: Caller, params: Params) -
 
     let now = state.clock.utc();
     let mut conn = state.store.write().await?;
-    let system = find_system(&mut conn, &caller, system_id?).await?;
+    let system = systems::find(&mut conn, &caller, system_id?).await?;
     let person = match person? {
         None => None,
         Some(id) => Some(user_identities::find(&mut conn, &caller, id).await?),
@@ -222,7 +222,7 @@ async fn list(State(state): State<AppState>, caller: Caller, params: Params) -> 
     };
     let mut conn = state.store.read().await?;
     if let Some(id) = filter.acs_system_id {
-        find_system(&mut conn, &caller, id).await?;
+        systems::find(&mut conn, &caller, id).await?;
     }
     if let Some(id) = filter.user_identity_id {
         user_identities::find(&mut conn, &caller, id).await?;
@@ -282,16 +282,6 @@ async fn delete(State(state): State<AppState>, caller: Caller, params: Params) -
     conn.commit().await?;
     withdrawn::tell(&state, &deleted).await?;
     Ok(Reply::done())
-}
-
-async fn find_system(
-    conn: &mut SqliteConnection,
-    caller: &Caller,
-    id: Uuid,
-) -> Result<SystemRow, ApiError> {
-    let found = systems::find(conn, caller.workspace_id, id).await?;
-    let found = found.ok_or(ApiError::NotFound(Resource::AcsSystem, id))?;
-    Ok(found.system)
 }
 
 /// Everything but the name.

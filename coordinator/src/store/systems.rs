@@ -230,6 +230,19 @@ pub async fn find(
     conn: &mut SqliteConnection,
     workspace_id: Uuid,
     acs_system_id: Uuid,
+) -> Result<Option<SystemRow>, StoreError> {
+    let found = by_id(conn, acs_system_id).await?;
+    Ok(found.filter(|system| system.workspace_id == workspace_id))
+}
+
+/// The same with its users counted, which takes milliseconds where there are many.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn find_counted(
+    conn: &mut SqliteConnection,
+    workspace_id: Uuid,
+    acs_system_id: Uuid,
 ) -> Result<Option<CountedSystem>, StoreError> {
     let mut query = QueryBuilder::<Sqlite>::new(COUNTED);
     query

@@ -85,7 +85,7 @@ pub(super) async fn get_related(
         let ids: BTreeSet<Uuid> = doors.iter().map(|door| door.acs_system_id).collect();
         let mut found = Vec::new();
         for id in ids {
-            found.extend(systems::find(&mut conn, workspace, id).await?);
+            found.extend(systems::find_counted(&mut conn, workspace, id).await?);
         }
         batch.put("acs_systems", found.iter().map(system_json));
     }

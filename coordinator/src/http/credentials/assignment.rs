@@ -26,9 +26,7 @@ pub(super) async fn assign(
     let credential = find(&mut conn, &caller, id?).await?;
     let id = credential.acs_credential_id;
     refuse_granted(&mut conn, id, "delete that first").await?;
-    let system = systems::find(&mut conn, &caller, credential.acs_system_id)
-        .await?
-        .system;
+    let system = systems::find(&mut conn, &caller, credential.acs_system_id).await?;
     let user = users::find_or_make(&state, &mut conn, &caller, named?, &system).await?;
     match credential.acs_user_id {
         Some(owner) if owner == user.acs_user_id => {}
