@@ -92,11 +92,11 @@ fn requests(known: &fill::Known) -> Vec<(&'static str, String)> {
             format!("/acs/credentials/list?acs_system_id={system}&search={credential}"),
         ),
         (
-            "credentials whose name contains this, too short for the index",
+            "credentials whose name contains these two letters",
             format!("/acs/credentials/list?acs_system_id={system}&search=ue"),
         ),
         (
-            "credentials whose name contains nearly nothing, too short",
+            "credentials whose name contains two signs that are nowhere",
             format!("/acs/credentials/list?acs_system_id={system}&search=%7C%7C"),
         ),
         (

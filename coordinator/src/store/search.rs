@@ -12,6 +12,13 @@ const PIECE: usize = 3;
 /// little less.
 const MOST_PIECES: usize = 4;
 
+/// How many pieces may begin with a text that is shorter than they are. Where more do, it is likely in so many objects that a
+/// page of them is full soon.
+const MOST_BEGINNINGS: i64 = 64;
+
+/// What nothing in the index matches: no piece at all.
+const NOTHING: &str = "\"\"";
+
 /// How many objects the index may name. Where a text is in more of them than this, a page of them is full sooner by looking at
 /// one after the other.
 const FEW: i64 = 5_000;
@@ -42,8 +49,13 @@ impl Indexed {
         workspace_id: Uuid,
         text: Option<&str>,
     ) -> Result<Option<Self>, StoreError> {
-        let Some(pieces) = text.and_then(pieces) else {
-            return Ok(None);
+        let Some(text) = text else { return Ok(None) };
+        let pieces = match pieces(text) {
+            Some(pieces) => pieces,
+            None => match pieces_that_begin_with(conn, text).await? {
+                Some(pieces) => pieces,
+                None => return Ok(None),
+            },
         };
         let indexed = Self {
             kinds,
@@ -79,12 +91,50 @@ fn pieces(text: &str) -> Option<String> {
     let all: Vec<&[char]> = letters.windows(PIECE).collect();
     let step = all.len().div_ceil(MOST_PIECES).max(1);
     // From its end on: what sets texts apart, the last digits of ids and numbers, stands there.
-    let quoted = all.into_iter().rev().step_by(step).map(|piece| {
-        let piece: String = piece.iter().collect();
-        format!("\"{}\"", piece.replace('"', "\"\""))
-    });
-    let quoted: Vec<_> = quoted.collect();
+    let quoted = all.into_iter().rev().step_by(step);
+    let quoted: Vec<_> = quoted
+        .map(|piece| quoted_piece(&piece.iter().collect::<String>()))
+        .collect();
     (!quoted.is_empty()).then(|| quoted.join(" AND "))
+}
+
+fn quoted_piece(piece: &str) -> String {
+    format!("\"{}\"", piece.replace('"', "\"\""))
+}
+
+/// The pieces that begin with a text of one or two characters, as the index is asked for any of them; none where these do not
+/// lead to everything that contains it, or are many. All that is indexed ends with an id, and its parts are set apart by
+/// spaces: so a text with neither a space nor an id's last digits is followed by something wherever it stands. Of letters
+/// beyond ASCII the index knows other lower cases than `search`.
+async fn pieces_that_begin_with(
+    conn: &mut SqliteConnection,
+    text: &str,
+) -> Result<Option<String>, StoreError> {
+    let begin = text.replace('\0', "").to_ascii_lowercase();
+    let may_end_an_id = begin.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if may_end_an_id || !begin.is_ascii() || begin.contains(' ') {
+        return Ok(None);
+    }
+    let found: Vec<String> = sqlx::query_scalar(
+        "WITH RECURSIVE beginnings AS (\
+         SELECT (SELECT term FROM searchable_pieces WHERE term >= ?1 ORDER BY term LIMIT 1) AS term UNION ALL \
+         SELECT (SELECT p.term FROM searchable_pieces p WHERE p.term >= beginnings.term || char(1) ORDER BY p.term LIMIT 1) \
+         FROM beginnings WHERE beginnings.term <= ?2) SELECT term FROM beginnings WHERE term <= ?2 LIMIT ?3",
+    )
+    .bind(&begin)
+    .bind(format!("{begin}{}", char::MAX))
+    .bind(MOST_BEGINNINGS + 1)
+    .fetch_all(conn)
+    .await?;
+    if i64::try_from(found.len()).is_ok_and(|found| found > MOST_BEGINNINGS) {
+        return Ok(None);
+    }
+    let quoted: Vec<_> = found.iter().map(|piece| quoted_piece(piece)).collect();
+    Ok(Some(if quoted.is_empty() {
+        NOTHING.to_owned()
+    } else {
+        quoted.join(" OR ")
+    }))
 }
 
 #[cfg(test)]
@@ -196,6 +246,22 @@ mod tests {
             "04abc",
             "-",
             "no such",
+            "B",
+            "o",
+            "O",
+            "'",
+            "\"",
+            "l-",
+            "\"a",
+            "ZO",
+            "oë",
+            "ë",
+            "%",
+            "m",
+            "||",
+            "|",
+            "0",
+            "9f",
         ];
         for needle in needles.map(str::to_owned).into_iter().chain(ids) {
             for (list, rows, columns) in [
@@ -212,7 +278,7 @@ mod tests {
                 hits += expected.len();
             }
         }
-        assert!(hits > 20, "{hits} hits");
+        assert!(hits > 60, "{hits} hits");
     }
 
     #[tokio::test]
