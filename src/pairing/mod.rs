@@ -1,7 +1,7 @@
 //! The pairing: what `encoder-agent pair` has traded a code for, kept in the state directory.
 //!
 //! `pairing.json` holds where the coordinator is, the token, what to know the coordinator by, and which machine it is all
-//! for. Only the agent may read it. A token that the coordinator has rotated lies beside it, see `session::token`.
+//! for. Only the agent may read it, and on Windows the token in it is encrypted besides. A token that the coordinator has rotated lies beside it, see `session::token`.
 
 pub(crate) mod certificate;
 mod pins;
@@ -18,6 +18,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::{
     config::{CoordinatorUrl, Secret, parse_token},
+    platform::{self, ADMINISTRATOR},
     private_file,
 };
 pub use pins::{Fingerprint, NoFingerprint, Pins};
@@ -36,7 +37,7 @@ const ATTEMPT_BYTES: usize = 32;
 #[derive(Debug, thiserror::Error)]
 pub enum PairingError {
     /// The file cannot be read.
-    #[error("cannot read {}: {source}; only root and the agent may", file.display())]
+    #[error("cannot read {}: {source}; only {ADMINISTRATOR} and the agent may", file.display())]
     Unreadable {
         /// The file.
         file: PathBuf,
@@ -94,7 +95,7 @@ pub struct NewPairing {
     pub pins: Option<Pins>,
 }
 
-/// What the file holds.
+/// What the file holds; the token is sealed.
 #[derive(Deserialize, Serialize, Zeroize, ZeroizeOnDrop)]
 struct Document {
     url: String,
@@ -141,20 +142,52 @@ impl NewPairing {
     /// [`PairingError::Unwritable`] when that fails.
     pub fn keep(&self, state_dir: &Path) -> Result<(), PairingError> {
         let file = state_dir.join(FILE_NAME);
+        let unwritable = |source| PairingError::Unwritable {
+            file: file.clone(),
+            source,
+        };
         let document = Document {
             url: self.url.to_string(),
             agent_id: self.agent_id,
             system_name: self.system_name.clone(),
             machine: self.machine.clone(),
             pins: self.pins.clone(),
-            token: self.token.expose().to_owned(),
+            token: platform::sealed(self.token.expose()).map_err(unwritable)?,
         };
-        let text = serde_json::to_vec_pretty(&document).map(Zeroizing::new);
-        let written = text
-            .map_err(io::Error::other)
-            .and_then(|text| private_file::replace(&file, &text));
-        written.map_err(|source| PairingError::Unwritable { file, source })
+        write(&file, &document)
     }
+}
+
+/// Seals the token of a pairing file that an earlier version has written unencrypted.
+///
+/// # Errors
+/// [`PairingError`] when the file cannot be read or written.
+pub(crate) fn seal(file: &Path) -> Result<(), PairingError> {
+    let Some(mut document) = document(file)? else {
+        return Ok(());
+    };
+    if platform::is_sealed(&document.token) {
+        return Ok(());
+    }
+    let sealed = platform::sealed(&document.token);
+    let sealed = sealed.map_err(|source| PairingError::Unwritable {
+        file: file.to_owned(),
+        source,
+    })?;
+    document.token.zeroize();
+    document.token = sealed;
+    write(file, &document)
+}
+
+fn write(file: &Path, document: &Document) -> Result<(), PairingError> {
+    let text = serde_json::to_vec_pretty(document).map(Zeroizing::new);
+    let written = text
+        .map_err(io::Error::other)
+        .and_then(|text| private_file::replace(file, &text));
+    written.map_err(|source| PairingError::Unwritable {
+        file: file.to_owned(),
+        source,
+    })
 }
 
 /// The token of a pairing file.
@@ -164,7 +197,13 @@ impl NewPairing {
 pub(crate) fn token(file: &Path) -> Result<Secret, PairingError> {
     let missing = || damaged(file, "it is gone".to_owned());
     let document = document(file)?.ok_or_else(missing)?;
-    parse_token(&document.token).map_err(|problem| damaged(file, format!("its token: {problem}")))
+    let token = platform::unsealed(&document.token).map_err(|problem| {
+        damaged(
+            file,
+            format!("its token cannot be decrypted, as if it came from another machine: {problem}"),
+        )
+    })?;
+    parse_token(&token).map_err(|problem| damaged(file, format!("its token: {problem}")))
 }
 
 fn document(file: &Path) -> Result<Option<Document>, PairingError> {
@@ -201,13 +240,15 @@ fn damaged(file: &Path, problem: String) -> PairingError {
 /// [`PairingError`] when it cannot be kept.
 pub(crate) fn attempt(state_dir: &Path, machine: Option<&str>) -> Result<Secret, PairingError> {
     let file = state_dir.join(ATTEMPT_FILE_NAME);
-    let key = match private_file::read(&file) {
+    let kept = private_file::read(&file).and_then(|text| platform::unsealed(&text));
+    let key = match kept {
         Ok(key) if key.len() == 2 * ATTEMPT_BYTES => key,
         Ok(_) | Err(_) => {
             let mut bytes = Zeroizing::new([0; ATTEMPT_BYTES]);
             getrandom::fill(bytes.as_mut_slice()).map_err(PairingError::NoRandomness)?;
             let key = Zeroizing::new(hex(bytes.as_slice()));
-            private_file::replace(&file, key.as_bytes())
+            platform::sealed(&key)
+                .and_then(|text| private_file::replace(&file, text.as_bytes()))
                 .map_err(|source| PairingError::Unwritable { file, source })?;
             key
         }

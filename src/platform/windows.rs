@@ -28,6 +28,9 @@ pub const SERVICE_NAME: &str = "encoder-agent";
 /// How long the system may wait for the next word of a service that starts or stops.
 const WAIT_HINT: Duration = Duration::from_secs(10);
 
+/// Where the registry says which folders all users share.
+const COMMON_FOLDERS: &str = r"SOFTWARE\Microsoft\Windows\CurrentVersion\Explorer\Shell Folders";
+
 /// How often a service that stops says that it still does.
 const STILL_STOPPING: Duration = Duration::from_secs(1);
 
@@ -215,9 +218,13 @@ pub fn time_since_boot() -> Option<Duration> {
     None
 }
 
-/// `%ProgramData%\encoder-agent`: settings, state and logs.
+/// `encoder-agent` in the folder that Windows has for programs' data (`%ProgramData%`): settings, state and logs.
+///
+/// The registry tells it, since the environment is whatever the one who starts a program makes it.
 pub fn settings_dir() -> PathBuf {
-    let root = std::env::var_os("ProgramData").unwrap_or_else(|| r"C:\ProgramData".into());
+    let folders = windows_registry::LOCAL_MACHINE.open(COMMON_FOLDERS);
+    let root = folders.and_then(|folders| folders.get_string("Common AppData"));
+    let root = root.unwrap_or_else(|_| r"C:\ProgramData".to_owned());
     PathBuf::from(root).join("encoder-agent")
 }
 
@@ -232,6 +239,12 @@ mod tests {
         notifier.stopping();
         notifier.alive();
         assert_eq!(notifier.watchdog_interval(), None);
+    }
+
+    #[test]
+    fn settings_lie_where_windows_keeps_programs_data() {
+        let wanted = std::env::var_os("ProgramData").unwrap();
+        assert_eq!(settings_dir(), PathBuf::from(wanted).join("encoder-agent"));
     }
 
     #[test]

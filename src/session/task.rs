@@ -66,7 +66,7 @@ enum Happening {
 }
 
 impl Session {
-    /// Prepares a session; opens nothing yet. A rotated token is kept in `state_dir`.
+    /// Prepares a session; opens no connection yet. A rotated token is kept in `state_dir`.
     ///
     /// `events` carries what happens to the jobs, `outgoing` what they say.
     ///
@@ -79,10 +79,14 @@ impl Session {
         events: mpsc::Sender<SessionEvent>,
         outgoing: mpsc::Receiver<Outgoing>,
     ) -> Result<Self, TlsSetupError> {
+        let tokens = TokenStore::new(coordinator, state_dir);
+        if let Err(error) = tokens.seal() {
+            warn!("a token stays unencrypted on the disk: {error}");
+        }
         Ok(Self {
             machine: Machine::new(clock.now(), system_jitter()),
             connector: Connector::new(coordinator)?,
-            tokens: TokenStore::new(coordinator, state_dir),
+            tokens,
             clock,
             board: Board::new(clock.utc()),
             line: Line::Down,

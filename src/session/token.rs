@@ -2,7 +2,7 @@
 //!
 //! The configured token is that of the settings, else that of the pairing. A rotated token is kept in `token.json` in the state directory, together with the URL and the configured token
 //! that it replaces. It is used for as long as both are still the configured ones; a new URL or a new configured token
-//! puts it out of use. Where it is refused, every second attempt tries the configured one: a coordinator restored
+//! puts it out of use. On Windows both are encrypted there. Where it is refused, every second attempt tries the configured one: a coordinator restored
 //! from a backup knows no other.
 
 use std::{
@@ -16,7 +16,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 use crate::{
     config::{CoordinatorSettings, Secret, TokenSetting, Unpaired, parse_token},
     pairing::{self, PairingError},
-    private_file,
+    platform, private_file,
 };
 
 const FILE_NAME: &str = "token.json";
@@ -64,7 +64,7 @@ pub(super) struct TokenStore {
     file: PathBuf,
 }
 
-/// What `token.json` holds.
+/// What `token.json` holds; the tokens are sealed.
 #[derive(Deserialize, Serialize, Zeroize, ZeroizeOnDrop)]
 struct Rotated {
     url: String,
@@ -103,15 +103,44 @@ impl TokenStore {
             place: "the coordinator's new token".to_owned(),
             problem,
         })?;
-        let rotated = Rotated {
+        self.write(&Rotated {
             url: self.url.clone(),
             replaces: self.configured()?.expose().to_owned(),
             token: token.expose().to_owned(),
+        })
+    }
+
+    /// Seals the tokens that an earlier version has kept unencrypted.
+    ///
+    /// # Errors
+    /// [`TokenError`] when a file cannot be read or written; what it holds still counts.
+    pub(super) fn seal(&self) -> Result<(), TokenError> {
+        if let TokenSetting::Paired(file) = &self.configured {
+            pairing::seal(file)?;
+        }
+        let Some(kept) = self.kept() else {
+            return Ok(());
         };
-        let text = serde_json::to_vec(&rotated).map(Zeroizing::new);
-        let written = text
-            .map_err(io::Error::other)
-            .and_then(|text| private_file::replace(&self.file, &text));
+        if platform::is_sealed(&kept.token) && platform::is_sealed(&kept.replaces) {
+            return Ok(());
+        }
+        self.write(&kept)
+    }
+
+    /// Writes the tokens sealed, those that are not yet too.
+    fn write(&self, rotated: &Rotated) -> Result<(), TokenError> {
+        let sealed =
+            |text: &str| platform::unsealed(text).and_then(|token| platform::sealed(&token));
+        let text = || {
+            let sealed = Rotated {
+                url: rotated.url.clone(),
+                replaces: sealed(&rotated.replaces)?,
+                token: sealed(&rotated.token)?,
+            };
+            let text = serde_json::to_vec(&sealed)?;
+            Ok::<_, io::Error>(Zeroizing::new(text))
+        };
+        let written = text().and_then(|text| private_file::replace(&self.file, &text));
         written.map_err(|source| TokenError::Store {
             file: self.file.clone(),
             source,
@@ -139,11 +168,19 @@ impl TokenStore {
         })
     }
 
-    fn rotated(&self, configured: &Secret) -> Option<Secret> {
+    fn kept(&self) -> Option<Rotated> {
         let text = private_file::read(&self.file).ok()?;
-        let rotated: Rotated = serde_json::from_str(&text).ok()?;
-        let counts = rotated.url == self.url && rotated.replaces == configured.expose();
-        counts.then(|| parse_token(&rotated.token).ok()).flatten()
+        serde_json::from_str(&text).ok()
+    }
+
+    fn rotated(&self, configured: &Secret) -> Option<Secret> {
+        let kept = self.kept()?;
+        if kept.url != self.url
+            || platform::unsealed(&kept.replaces).ok()?.as_str() != configured.expose()
+        {
+            return None;
+        }
+        parse_token(&platform::unsealed(&kept.token).ok()?).ok()
     }
 }
 
@@ -228,6 +265,35 @@ mod tests {
                 .to_string()
                 .ends_with("holds no token: it is empty")
         );
+    }
+
+    /// As agents before wrote both files, and as those of Linux write them.
+    #[test]
+    fn tokens_that_lie_unencrypted_count_and_are_sealed() {
+        let directory = tempfile::tempdir().unwrap();
+        let pairing = directory.path().join(pairing::FILE_NAME);
+        let store = store(
+            directory.path(),
+            "ws://localhost:1",
+            TokenSetting::Paired(pairing.clone()),
+        );
+        let paired = serde_json::json!({
+            "url": store.url, "agent_id": uuid::Uuid::from_u128(7), "system_name": "Main", "token": "paired_hush",
+        });
+        fs::write(&pairing, paired.to_string()).unwrap();
+        let rotated = serde_json::json!({
+            "url": store.url, "replaces": "paired_hush", "token": "rotated_hush",
+        });
+        fs::write(&store.file, rotated.to_string()).unwrap();
+        let both = || (token(&store, 0), token(&store, 1));
+        let wanted = ("rotated_hush".to_owned(), "paired_hush".to_owned());
+        assert_eq!(both(), wanted);
+        store.seal().unwrap();
+        assert_eq!(both(), wanted);
+        for file in [&pairing, &store.file] {
+            let shows = fs::read_to_string(file).unwrap().contains("hush");
+            assert_eq!(shows, !cfg!(windows));
+        }
     }
 
     #[test]

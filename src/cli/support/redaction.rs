@@ -5,7 +5,10 @@ use std::{fs, path::Path};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::config::{ENVIRONMENT_PREFIX, MASK, Settings, TokenSetting, untyped};
+use crate::{
+    config::{ENVIRONMENT_PREFIX, MASK, Settings, TokenSetting, untyped},
+    platform,
+};
 
 /// Texts that are shorter than this would tear holes into everything else; no token is.
 const SHORTEST: usize = 4;
@@ -114,6 +117,9 @@ impl Redaction {
                 let is_secret = ["token", "replaces", "secret", "password", "code"];
                 if is_secret.iter().any(|word| key.contains(word)) && !key.ends_with("_file") {
                     self.add(text.trim());
+                    if let Ok(secret) = platform::unsealed(text.trim()) {
+                        self.add(&secret);
+                    }
                 } else {
                     self.of_url(text);
                 }
