@@ -1,24 +1,41 @@
 @echo off
-rem Installs the agent as a service, or upgrades it: install.cmd [/config FILE] [/token FILE] [/nostart]
-rem   /config FILE   settings to put in place; without it those that are there stay, or a sample is put beside their place
-rem   /token FILE    the agent's token to put in place, for settings with token_file = "token"
-rem   /nostart       leave the service stopped
+rem Installs the agent as a service, or upgrades it:
+rem install.cmd [/pair URL /fleettoken FILE] [/config FILE] [/token FILE] [/nostart]
+rem   /pair URL           pair with this coordinator, unless it is paired already; needs /fleettoken
+rem   /fleettoken FILE    holds what "encoder-coordinator pairing fleet-token create" has printed
+rem   /config FILE        settings to put in place; without it those that are there stay
+rem   /token FILE         the agent's token to put in place, for settings with token_file = "token"
+rem   /nostart            leave the service stopped
 rem Asks nothing, for group policies and management tools. Needs administrator rights. Ends with 0 only if all was done.
 setlocal
 set "from=%~dp0"
 set "program=%ProgramFiles%\encoder-agent"
 set "data=%ProgramData%\encoder-agent"
+set "pair="
+set "fleettoken="
 set "config="
 set "token="
 set "start=yes"
 
 :arguments
 if "%~1"=="" goto check
+if /i "%~1"=="/pair" goto pair
+if /i "%~1"=="/fleettoken" goto fleettoken
 if /i "%~1"=="/config" goto config
 if /i "%~1"=="/token" goto token
 if /i "%~1"=="/nostart" goto nostart
-echo usage: install.cmd [/config FILE] [/token FILE] [/nostart]
+echo usage: install.cmd [/pair URL /fleettoken FILE] [/config FILE] [/token FILE] [/nostart]
 exit /b 2
+:pair
+set "pair=%~2"
+shift
+shift
+goto arguments
+:fleettoken
+set "fleettoken=%~f2"
+shift
+shift
+goto arguments
 :config
 set "config=%~f2"
 shift
@@ -68,7 +85,14 @@ if not "%config%"=="" copy /y "%config%" "%data%\agent.toml" >nul
 if errorlevel 1 goto failed
 if not "%token%"=="" copy /y "%token%" "%data%\token" >nul
 if errorlevel 1 goto failed
-if not exist "%data%\agent.toml" goto unpaired
+if "%pair%"=="" goto paired
+if exist "%data%\state\pairing.json" goto paired
+"%program%\encoder-agent.exe" pair "%pair%" --fleet-token-file "%fleettoken%"
+if errorlevel 1 goto failed
+:paired
+if exist "%data%\agent.toml" goto start
+if not exist "%data%\state\pairing.json" goto unpaired
+:start
 if "%start%"=="no" exit /b 0
 "%program%\encoder-agent.exe" check
 if errorlevel 2 goto failed
@@ -77,7 +101,8 @@ if errorlevel 1 goto failed
 exit /b 0
 
 :unpaired
-echo put the settings into %data%\agent.toml (see %program%\agent.toml.sample), then: encoder-agent service start
+echo now pair it: "%program%\encoder-agent.exe" pair URL
+echo and start it: "%program%\encoder-agent.exe" service start
 exit /b 0
 
 :failed

@@ -15,7 +15,7 @@ use crate::{
     config::{ConfigError, CoordinatorSettings, CoordinatorUrl, Secret, Settings, UrlProblem},
     journal::{self, JournalError},
     pairing::{self, Fingerprint, NewPairing, Pairing, PairingError},
-    platform,
+    platform::{self, ADMINISTRATOR},
     session::{self, PairFailure},
 };
 
@@ -79,7 +79,7 @@ pub(super) enum NotPaired {
     #[error("cannot set up the process: {0}")]
     Process(#[from] io::Error),
     #[error(
-        "{} was made on another machine: this disk was copied. Pair this machine by itself: `encoder-agent pair URL` as root, \
+        "{} was made on another machine: this disk was copied. Pair this machine by itself: `encoder-agent pair URL` as {ADMINISTRATOR}, \
          with a code of `encoder-coordinator pairing code`", file.display()
     )]
     OtherMachine { file: PathBuf },
@@ -239,7 +239,15 @@ fn copied(state_dir: &Path, machine: Option<&str>) -> bool {
     before.is_ok_and(|before| before.is_some_and(|before| before.is_of_another_machine(machine)))
 }
 
+/// Makes the directory for the agent alone.
 fn make_private(directory: &Path) -> Result<(), NotPaired> {
+    #[cfg(windows)]
+    if directory.starts_with(platform::settings_dir()) {
+        super::service::take_folder().map_err(|source| NotPaired::StateDir {
+            directory: directory.to_owned(),
+            source,
+        })?;
+    }
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

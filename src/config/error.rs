@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::platform::ADMINISTRATOR;
+
 /// Where a setting came from, for messages.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Place {
@@ -132,7 +134,7 @@ pub enum ConfigError {
 pub enum Unpaired {
     /// It never was.
     #[error(
-        "this agent is not paired: run `encoder-agent pair URL` as root, with a code of `encoder-coordinator pairing code`"
+        "this agent is not paired: run `encoder-agent pair URL` as {ADMINISTRATOR}, with a code of `encoder-coordinator pairing code`"
     )]
     Never,
     /// It was paired with another.

@@ -11,7 +11,10 @@ use super::{
     message::{Ask, LONGEST_REPLY, Reply},
     road::{Address, Stream, connect},
 };
-use crate::status::Status;
+use crate::{
+    platform::{ADMINISTRATOR, START_SERVICE},
+    status::Status,
+};
 
 /// How long the agent may take to be reached, and to answer a question that it need not wait for people with.
 const ANSWER_WITHIN: Duration = Duration::from_secs(12);
@@ -21,11 +24,11 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(12);
 pub enum ClientError {
     /// No agent listens.
     #[error(
-        "no agent runs here: nothing listens at {0}; start it with `sudo systemctl start encoder-agent`, or `encoder-agent run`"
+        "no agent runs here: nothing listens at {0}; start it with `{START_SERVICE}`, or `encoder-agent run`"
     )]
     NotRunning(String),
     /// The socket may not be opened.
-    #[error("no permission to ask the agent at {0}: ask again with sudo")]
+    #[error("no permission to ask the agent at {0}: ask again as {ADMINISTRATOR}")]
     NotPermitted(String),
     /// The agent went away, or has too many clients.
     #[error(

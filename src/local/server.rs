@@ -50,8 +50,11 @@ const LONGEST_WAIT: u64 = 600;
 const REPLY_ROOM: usize = 8;
 
 /// What is said to everybody else.
-const ADMINISTRATORS_ONLY: &str =
-    "to read and write cards takes an administrator: ask again with sudo";
+const ADMINISTRATORS_ONLY: &str = if cfg!(windows) {
+    "to read and write cards takes an administrator: open the prompt with \"Run as administrator\""
+} else {
+    "to read and write cards takes an administrator: ask again with sudo"
+};
 
 /// The socket's server.
 pub struct Server {

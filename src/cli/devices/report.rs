@@ -11,6 +11,7 @@ use crate::{
     },
     drivers::EncoderError,
     encoder::{EncoderIdentity, EncoderSettings},
+    platform::STOP_SERVICE,
     status::{EncoderState, EncoderStatus},
     transport::{PortError, PortKind},
 };
@@ -313,10 +314,10 @@ fn release(holder: Option<&str>) -> String {
             "sudo systemctl mask --now brltty-udev.service brltty.service".to_owned()
         }
         Some(holder) if holder.starts_with("encoder-agent") => {
-            "nothing: the agent runs and has it; sudo systemctl stop encoder-agent to try it here"
-                .to_owned()
+            format!("nothing: the agent runs and has it; {STOP_SERVICE} to try it here")
         }
         Some(holder) => format!("stop {holder}"),
+        None if cfg!(windows) => "close the program that has it".to_owned(),
         None => "sudo fuser -v on the port names the program that has it".to_owned(),
     }
 }

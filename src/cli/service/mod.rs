@@ -3,14 +3,18 @@
 mod folder;
 mod system;
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use clap::Subcommand;
 
 use self::system::{Failure, State};
 use super::{Exit, Output, SettingsArgs, log_file::LogFile};
 use crate::{
-    config::{LogSettings, default_file},
+    config::{LogSettings, default_file, default_state_dir},
+    pairing,
     platform::{run_as_service, settings_dir},
 };
 
@@ -98,13 +102,11 @@ fn install(config: &Path) -> Result<String, Failure> {
     })?;
     let is_first = system::install(&program, &config, &log_path())?;
     folder::prepare(&settings_dir(), is_first)?;
-    let next = if config.exists() {
-        "start it with `encoder-agent service start`".to_owned()
+    let is_paired = default_state_dir().join(pairing::FILE_NAME).exists();
+    let next = if config.exists() || is_paired {
+        "start it with `encoder-agent service start`"
     } else {
-        format!(
-            "it starts once its settings are in {}; then `encoder-agent service start`",
-            config.display()
-        )
+        "pair it with `encoder-agent pair URL`, then `encoder-agent service start`"
     };
     Ok(format!("installed; {next}"))
 }
@@ -143,6 +145,19 @@ fn status(output: &Output) -> Exit {
             Exit::Failed
         }
     }
+}
+
+/// Sees to it that nobody else is in the service's folder, also before there is a service.
+///
+/// # Errors
+/// What the system says, above all to somebody who is no administrator.
+pub(super) fn take_folder() -> io::Result<()> {
+    let taken = match system::state() {
+        Ok(State::NotInstalled) => folder::prepare(&settings_dir(), true),
+        Ok(State::Starting | State::Running(_) | State::Stopping | State::Stopped(_)) => Ok(()),
+        Err(failure) => Err(failure),
+    };
+    taken.map_err(io::Error::other)
 }
 
 /// Where the service logs.
