@@ -7,9 +7,9 @@
 # and keeps it in a cache. Ends with one line "passed N failed N".
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. tests/tool.sh
 
 CARGO_DEB=3.8.0
-CARGO_CYCLONEDX=0.5.9
 
 build=yes check=yes
 while [ $# -gt 0 ]; do
@@ -31,16 +31,8 @@ if [ ${#needed[@]} -gt 0 ]; then
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${needed[@]}" >/dev/null
 fi
 
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/encoder-agent-tests
 mkdir -p "$cache/packages"
-tool() { # NAME VERSION FLAGS…: a cargo subcommand, from the cache
-  local folder=$cache/$1-$2
-  [ -x "$folder/bin/$1" ] || CARGO_TARGET_DIR="$cache/tools" cargo install --quiet --locked --root "$folder" "$1@$2" "${@:3}"
-  PATH=$folder/bin:$PATH
-}
 tool cargo-deb $CARGO_DEB --no-default-features
-tool cargo-cyclonedx $CARGO_CYCLONEDX
-rm -rf "$cache/tools"
 
 target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')
 profile=${ENCODER_AGENT_PROFILE:-release}
@@ -61,12 +53,10 @@ for package in encoder-agent encoder-coordinator; do
   CARGO_TARGET_DIR=$stage cargo deb --quiet --locked --no-build --compress-system --package $package --output "$stage/dist"
 done
 
-# One bill of materials for each package, of what it is built of on Linux. The tool writes beside every Cargo.toml.
-cargo cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps --target x86_64-unknown-linux-gnu
-mv encoder-agent.cdx.json coordinator/encoder-coordinator.cdx.json "$stage/dist"
-rm -f ./*/*.cdx.json
-# Where it was built is nobody's business.
-sed -i "s#file://$PWD#file://.#g" "$stage"/dist/*.cdx.json
+# Each package's, of what it is built of on Linux.
+for package in encoder-agent encoder-coordinator; do
+  bill_of_materials $package x86_64-unknown-linux-gnu "$stage/dist/$package.cdx.json"
+done
 # Signatures go beside it: gpg --armor --detach-sign SHA256SUMS
 (cd "$stage/dist" && sha256sum -- * >"$stage/SHA256SUMS" && mv "$stage/SHA256SUMS" .)
 ls -l "$stage/dist"

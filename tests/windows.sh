@@ -9,6 +9,7 @@
 # standard library for Windows to be had, which is no failure of the agent.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. tests/tool.sh
 
 command -v cargo >/dev/null || { echo "windows.sh: needs cargo; install Rust with rustup" >&2; exit 1; }
 for argument; do
@@ -24,24 +25,41 @@ if [ ${#needed[@]} -gt 0 ]; then
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${needed[@]}" >/dev/null
 fi
 
-# What the standard library is found in has a target folder of its own: cargo does not notice another one.
-target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')
-windows=$target/windows
+# What is built for Windows is kept outside the repository, so that the next clone builds nothing but what is its own. Cargo does not
+# notice another standard library, so each has a folder of its own.
+kept=${XDG_CACHE_HOME:-$HOME/.cache}/encoder-agent-windows
+mkdir -p "$kept"
+built=$kept/target-$(rustc --version | cut -d' ' -f2)
 if ! tests/windows/toolchain.sh --has-std && ! rustup target add x86_64-pc-windows-gnu >/dev/null 2>&1; then
-  toolchain=$(tests/windows/toolchain.sh "${XDG_CACHE_HOME:-$HOME/.cache}/encoder-agent-windows") || {
+  code=0
+  toolchain=$(tests/windows/toolchain.sh "$kept") || code=$?
+  if [ $code = 3 ]; then
     echo "windows.sh: could not run: no standard library for x86_64-pc-windows-gnu, neither from rustup nor from Debian's rust-src" >&2
-    exit 3
-  }
+  fi
+  [ $code = 0 ] || exit $code
   PATH=$toolchain:$PATH
-  windows=$target/windows-from-source
+  built=$built-from-source
 fi
+# One at a time: the program lies in the same place for every clone.
+exec 9>"$kept/lock"
+flock 9
+for old in "$kept"/target-*; do
+  [ "$old" = "$built" ] || rm -rf "$old"
+done
 
 profile=${WINDOWS_PROFILE:-dev}
+only=()
 for argument; do
-  if [ "$argument" = --build-only ]; then
-    exec python3 tests/windows/run.py --build-only "$windows" "${WINDOWS_PROFILE:-release}"
-  fi
+  if [ "$argument" = --build-only ]; then profile=${WINDOWS_PROFILE:-release} only=(--build-only); fi
 done
+target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')
+dist=$target/windows/dist
+rm -rf "$dist"
+mkdir -p "$dist"
+bill_of_materials encoder-agent x86_64-pc-windows-gnu "$dist/encoder-agent.cdx.json"
+if [ ${#only[@]} -gt 0 ]; then
+  exec python3 tests/windows/run.py --build-only "$built" "$profile" "$dist"
+fi
 cargo build --locked --quiet --profile "$profile" --package encoder-agent --package encoder-coordinator --bins
 echo "built the programs of this machine within $SECONDS s"
-exec python3 tests/windows/run.py "$windows" "$profile" "$target/${profile/#dev/debug}" "$@"
+exec python3 tests/windows/run.py "$built" "$profile" "$dist" "$target/${profile/#dev/debug}" "$@"

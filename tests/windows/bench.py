@@ -22,8 +22,8 @@ DATA = r"C:\ProgramData\encoder-agent"
 class Bench:
     """Everything that the cases share."""
 
-    def __init__(self, folder, windows, profile, programs):
-        self.folder, self.windows, self.profile, self.programs = folder, windows, profile, programs
+    def __init__(self, folder, windows, profile, dist, programs):
+        self.folder, self.windows, self.profile, self.dist, self.programs = folder, windows, profile, dist, programs
         self.wine = self.archive = self.coordinator = self.emulator = self.seed = self.encoder = None
 
     def power_up(self):
@@ -47,9 +47,10 @@ class Bench:
         """Runs a command of the installed agent."""
         return self.wine.run(PROGRAM, *words, check=check)
 
-    def settings(self, token_file="token"):
-        return (f"state_dir = 'state'\n[coordinator]\nurl = 'ws://127.0.0.1:{self.port}'\ntoken_file = '{token_file}'\n"
-                f"[[encoder]]\nname = 'Front Desk'\ndriver = 'pn532'\nport = '{PORT}'\nsimulated = true\n")
+    def settings(self, coordinator=True):
+        """The service's; without the coordinator where it is paired with that."""
+        told = f"[coordinator]\nurl = 'ws://127.0.0.1:{self.port}'\ntoken_file = 'token'\n" if coordinator else ""
+        return (f"state_dir = 'state'\n{told}[[encoder]]\nname = 'Front Desk'\ndriver = 'pn532'\nport = '{PORT}'\nsimulated = true\n")
 
     def log(self):
         """What the service has logged."""

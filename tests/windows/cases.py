@@ -1,6 +1,7 @@
 """What windows.sh shows, case by case, each on what the one before has left; a case fails by raising."""
 
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -11,7 +12,10 @@ import zipfile
 from bench import DATA, PORT, PROGRAM, wait_for
 
 TARGET = "x86_64-pc-windows-gnu"
+BILL = "encoder-agent.cdx.json"
 ARCHIVE = "encoder-agent-{}-windows-x86_64"
+# Nobody debugs what is built here, and nobody changes it and builds again.
+LEAN = {"CARGO_PROFILE_DEV_DEBUG": "0", "CARGO_INCREMENTAL": "0"}
 # What a stop may take, besides starting the program that asks for it.
 STOP_SECONDS = 5
 CASES = []
@@ -33,7 +37,7 @@ def cargo(bench, *words, **environment):
     command, *arguments = words
     done = subprocess.run(
         ["cargo", command, "--locked", "--quiet", "--target", TARGET, *arguments], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        env=os.environ | {"CARGO_TARGET_DIR": str(bench.windows)} | environment)
+        env=os.environ | {"CARGO_TARGET_DIR": str(bench.windows)} | LEAN | environment)
     if done.returncode != 0:
         raise AssertionError(f"cargo {' '.join(words)} ended with {done.returncode}:\n{done.stdout[-6000:]}")
     return done.stdout
@@ -44,12 +48,8 @@ def build(bench):
     cargo(bench, "build", "--profile", bench.profile, "--package", "encoder-agent", "--bins")
     program = bench.windows / TARGET / bench.profile.replace("dev", "debug") / "encoder-agent.exe"
     version = tomllib.loads(open("Cargo.toml").read())["workspace"]["package"]["version"]
-    folder = bench.windows / "dist"
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.iterdir():
-        old.unlink()
     name = ARCHIVE.format(version)
-    archive = folder / f"{name}.zip"
+    archive = bench.dist / f"{name}.zip"
     digest = hashlib.sha256(program.read_bytes()).hexdigest()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
         packed.write(program, f"{name}/encoder-agent.exe")
@@ -57,7 +57,9 @@ def build(bench):
         for file in ("packaging/windows/install.cmd", "packaging/windows/uninstall.cmd", "packaging/windows/agent.toml", "README.md",
                      "LICENSE-MIT", "LICENSE-APACHE"):
             packed.write(file, f"{name}/{file.rpartition('/')[2]}")
-    (folder / "SHA256SUMS").write_text(f"{hashlib.sha256(archive.read_bytes()).hexdigest()}  {archive.name}\n")
+    # Signatures go beside it: gpg --armor --detach-sign SHA256SUMS
+    sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in (archive, bench.dist / BILL)]
+    (bench.dist / "SHA256SUMS").write_text("".join(sums))
     return archive
 
 
@@ -69,10 +71,14 @@ def seconds_to(action):
 
 @case
 def it_builds_and_is_packed(bench):
-    """An archive whose program is what its checksum says, and which is what SHA256SUMS says."""
+    """An archive whose program is what its checksum says; SHA256SUMS fits it, and the bill of what it is built of."""
     bench.archive = build(bench)
-    [line] = (bench.archive.parent / "SHA256SUMS").read_text().splitlines()
-    expect(line.split(), [hashlib.sha256(bench.archive.read_bytes()).hexdigest(), bench.archive.name], "SHA256SUMS")
+    subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=bench.dist, check=True)
+    listed = {line.split()[1] for line in (bench.dist / "SHA256SUMS").read_text().splitlines()}
+    expect(listed, {file.name for file in bench.dist.iterdir()} - {"SHA256SUMS"}, "what SHA256SUMS lists")
+    bill = json.loads((bench.dist / BILL).read_text())
+    names = {part["name"] for part in bill["components"]}
+    assert {"windows-service", "rusqlite"} <= names and "rustix" not in names, f"the bill of materials is another system's: {names}"
     with zipfile.ZipFile(bench.archive) as packed:
         [folder] = {name.partition("/")[0] for name in packed.namelist()}
         program = packed.read(f"{folder}/encoder-agent.exe")
@@ -120,11 +126,11 @@ def installing_without_settings_starts_nothing(bench):
     [folder] = bench.wine.path(r"C:\fetched").iterdir()
     bench.script = rf"C:\fetched\{folder.name}"
     code, said = bench.wine.run("cmd.exe", "/c", rf"{bench.script}\install.cmd")
-    assert "installed; it starts once its settings are in" in said, said
+    assert "installed; pair it with `encoder-agent pair URL`" in said and "now pair it: " in said, said
     expect(bench.agent("service", "status", check=False), (1, "stopped"), "the state of the service without settings")
     code, said = bench.agent("service", "start", check=False)
     assert code == 1 and "ended by itself with 2" in said and r"logs\agent.log says why" in said, f"{code} {said}"
-    assert "cannot read the configuration" in bench.log(), bench.log()
+    assert "this agent is not paired: run `encoder-agent pair URL` as an administrator" in bench.log(), bench.log()
     assert (bench.wine.path(DATA) / "state").is_dir(), "there is no folder for the state"
 
 
@@ -168,6 +174,22 @@ def the_port_is_listed_and_in_use(bench):
     said = bench.agent("devices", check=False)[1]
     assert PORT in said, said
     print(f"       {said.splitlines()[0] if said else ''}")
+
+
+@case
+def people_at_the_desk_ask_the_agent_through_its_pipe(bench):
+    """The service has the port; commands beside it look, cancel, and read a card."""
+    def look():
+        return json.loads(bench.agent("status", "--json")[1])
+
+    expect(look()["health"], {"state": "ok", "problems": []}, "the health")
+    attempt = bench.begin_encode()
+    wait_for("the encode to wait for its card", lambda: (look()["encoders"][0]["job"] or {}).get("waits_for") == "a card", 60)
+    bench.agent("cancel")
+    expect(bench.ended(attempt)["error"]["type"], "uncategorized_error", "the cancelled encode's error")
+    bench.emulator.tell("place classic-1k uid ca4d0009")
+    expect(json.loads(bench.agent("scan", "--json")[1])["uid"], "ca4d0009", "the card that is read beside the service")
+    bench.emulator.tell("remove")
 
 
 @case
@@ -219,6 +241,43 @@ def it_starts_with_the_pc_and_goes_on_with_what_waited(bench):
 
 
 @case
+def paired_by_a_code_its_tokens_are_encrypted(bench):
+    """The pairing's token, the one that it is rotated to, and one that an agent before has left unencrypted."""
+    agent = bench.operate("agent", "list")[0]["agent_id"]
+    bench.agent("service", "stop")
+    bench.wine.path(DATA + r"\agent.toml").write_text(bench.settings(coordinator=False))
+    code = bench.operate("pairing", "code", "--agent", agent)["pairing_code"]
+    said = bench.agent("pair", f"http://127.0.0.1:{bench.port}", code)[1]
+    assert "paired with" in said and "`encoder-agent service start`" in said, said
+    pairing, rotated = (bench.wine.path(rf"{DATA}\state\{name}") for name in ("pairing.json", "token.json"))
+
+    def is_encrypted(file):
+        return {name: value[:6] for name, value in json.loads(file.read_text()).items() if name in ("token", "replaces")}
+
+    def starts():
+        before = bench.sessions()
+        bench.agent("service", "start")
+        expect(bench.online(before), bench.encoder, "the encoder")
+
+    expect(is_encrypted(pairing), {"token": "dpapi:"}, "the token of the pairing")
+    starts()
+    bench.operate("agent", "rotate", agent)
+    wait_for("the rotated token", rotated.exists)
+    expect(is_encrypted(rotated), {"token": "dpapi:", "replaces": "dpapi:"}, "the rotated token")
+    bench.agent("service", "stop")
+    starts()
+    bench.agent("service", "stop")
+    token = bench.operate("agent", "token", agent)["agent_token"]
+    rotated.unlink()
+    pairing.write_text(json.dumps(json.loads(pairing.read_text()) | {"token": token}))
+    starts()
+    expect(is_encrypted(pairing), {"token": "dpapi:"}, "the token of before")
+    for file in bench.wine.path(DATA).rglob("*"):
+        if file.is_file() and file.name != "token":
+            assert token.encode() not in file.read_bytes(), f"{file} holds the token"
+
+
+@case
 def unusable_settings_are_told_in_the_log(bench):
     """A key that nobody knows, and back."""
     file = bench.wine.path(DATA + r"\agent.toml")
@@ -242,7 +301,7 @@ def uninstalling_keeps_settings_and_state(bench):
     assert not bench.wine.path(PROGRAM).exists(), "the program is still there"
     code, said = bench.wine.run(rf"{bench.script}\encoder-agent.exe", "service", "status", check=False)
     expect((code, said), (1, "not installed"), "the service")
-    for name in ("agent.toml", "token", r"state\journal.sqlite", r"logs\agent.log"):
+    for name in ("agent.toml", "token", r"state\pairing.json", r"state\journal.sqlite", r"logs\agent.log"):
         assert bench.wine.path(rf"{DATA}\{name}").stat().st_size > 0, f"{name} is empty"
     code, said = bench.wine.run(rf"{bench.script}\encoder-agent.exe", "service", "start", check=False)
     assert code == 1 and "encoder-agent service install" in said, f"{code} {said}"
@@ -257,3 +316,20 @@ def installed_again_it_is_the_same_encoder(bench):
     said = bench.wine.run("cmd.exe", "/c", rf"{bench.script}\uninstall.cmd", "/purge")[1]
     assert "nothing is left" in said, said
     assert not bench.wine.path(DATA).exists() and not bench.wine.path(PROGRAM).parent.exists(), "something is left"
+
+
+@case
+def a_silent_installation_pairs_by_a_fleet_token(bench):
+    """One command, as a group policy runs it at every start of the PC: a second time it pairs nothing."""
+    fleet = bench.operate("pairing", "fleet-token", "create", "--uses", "1")
+    bench.wine.path(r"C:\share\fleet").write_text(fleet["fleet_token"] + "\n")
+    bench.wine.path(r"C:\share\agent.toml").write_text(bench.settings(coordinator=False))
+    command = ["cmd.exe", "/c", rf"{bench.script}\install.cmd", "/pair", f"http://127.0.0.1:{bench.port}", "/fleettoken", r"C:\share\fleet",
+               "/config", r"C:\share\agent.toml"]
+    for _ in range(2):
+        before = bench.sessions()
+        said = bench.wine.run(*command)[1]
+        assert "running, process" in said and fleet["fleet_token"] not in said, said
+        wait_for("the agent to connect", lambda: bench.sessions() > before, 60)
+    expect(len(bench.operate("agent", "list")), 2, "the agents")
+    bench.wine.run("cmd.exe", "/c", rf"{bench.script}\uninstall.cmd", "/purge")

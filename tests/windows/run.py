@@ -1,6 +1,6 @@
-"""run.py FOLDER PROFILE PROGRAMS [--without CASE]… | --build-only FOLDER PROFILE | --list
+"""run.py FOLDER PROFILE DIST PROGRAMS [--without CASE]… | --build-only FOLDER PROFILE DIST | --list
 
-Builds the agent for Windows into FOLDER, and tries it under wine; PROGRAMS are those of this machine.
+Builds the agent for Windows in FOLDER, packs it into DIST, and tries it under wine; PROGRAMS are those of this machine.
 """
 
 import argparse
@@ -36,6 +36,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", nargs="?")
     parser.add_argument("profile", nargs="?")
+    parser.add_argument("dist", nargs="?", type=pathlib.Path)
     parser.add_argument("programs", nargs="?")
     parser.add_argument("--build-only", action="store_true")
     parser.add_argument("--list", action="store_true")
@@ -47,14 +48,14 @@ def main():
         return 0
     windows = pathlib.Path(words.folder).absolute()
     if words.build_only:
-        archive = build(Bench(None, windows, words.profile, None))
+        archive = build(Bench(None, windows, words.profile, words.dist, None))
         say(str(archive))
         return 0
     cases = [case for case in CASES if case.__name__ not in words.without]
     passed = 0
     with tempfile.TemporaryDirectory(prefix="windows-") as work:
         folder = pathlib.Path(work)
-        bench = Bench(folder, windows, words.profile, pathlib.Path(words.programs).absolute())
+        bench = Bench(folder, windows, words.profile, words.dist, pathlib.Path(words.programs).absolute())
         with Wine(folder) as bench.wine:
             try:
                 bench.power_up()
