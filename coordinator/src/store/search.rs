@@ -21,7 +21,7 @@ const NOTHING: &str = "\"\"";
 
 /// How many objects the index may name. Where a text is in more of them than this, a page of them is full sooner by looking at
 /// one after the other.
-const FEW: i64 = 5_000;
+const FEW: i64 = 2_000;
 
 /// What the index is asked for: the kinds of objects as SQL, of which workspace, and the pieces that they contain.
 #[derive(Clone, Debug)]
