@@ -5,8 +5,11 @@
     reason = "the library's upgrade callback has this shape"
 )]
 
+mod encryption;
 mod pins;
 mod proxies;
+mod refusals;
+mod silence;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -307,46 +310,6 @@ async fn a_message_for_a_connection_that_is_over_is_dropped() {
 }
 
 #[tokio::test]
-async fn silence_is_a_dead_link_and_pings_keep_it_alive() {
-    let mut bench = Bench::new().await;
-    let (mut coordinator, connection) = bench.open(400).await;
-    for _ in 0..4 {
-        let ping = soon(coordinator.stream.next()).await.unwrap().unwrap();
-        assert!(matches!(ping, Message::Ping(_)), "{ping:?}");
-        coordinator.stream.flush().await.unwrap();
-    }
-    assert!(bench.events.is_empty());
-    assert_eq!(bench.disconnected().await, connection);
-    bench.open(10_000).await;
-}
-
-#[tokio::test]
-async fn a_half_open_link_is_found_within_45_seconds() {
-    let mut bench = Bench::new().await;
-    let (coordinator, _) = bench.open(600_000).await;
-    // The other end takes every byte and never answers; from here on the timers alone move time.
-    let mut line = coordinator.stream.into_inner();
-    tokio::time::pause();
-    let silent_since = tokio::time::Instant::now();
-    let mut heard = Vec::new();
-    line.read_to_end(&mut heard).await.unwrap();
-    let found = silent_since.elapsed();
-    assert!(!heard.is_empty(), "it never pinged");
-    assert!(found <= Duration::from_secs(45), "{found:?}");
-    let event = bench.events.recv().await;
-    assert!(matches!(event, Some(SessionEvent::Disconnected { .. })));
-}
-
-#[tokio::test]
-async fn our_pings_are_answered_while_nothing_else_happens() {
-    let mut bench = Bench::new().await;
-    let (mut coordinator, _) = bench.open(60_000).await;
-    coordinator.send(Message::Ping(vec![7].into())).await;
-    let pong = soon(coordinator.stream.next()).await.unwrap().unwrap();
-    assert_eq!(pong, Message::Pong(vec![7].into()));
-}
-
-#[tokio::test]
 async fn garbage_binary_and_oversize_end_the_connection() {
     let mut bench = Bench::new().await;
     for frame in [
@@ -474,39 +437,6 @@ async fn events_wait_for_slow_jobs_and_none_is_lost() {
 }
 
 #[tokio::test]
-async fn a_coordinator_that_takes_nothing_is_given_up() {
-    let mut bench = Bench::new().await;
-    let (mut coordinator, connection) = bench.open(300).await;
-    let outgoing = bench.outgoing.clone();
-    let flood = tokio::spawn(async move {
-        let message = AgentMessage::Unsupported {
-            message_type: "x".repeat(100_000),
-        };
-        while outgoing
-            .send(Outgoing {
-                connection,
-                message: message.clone(),
-            })
-            .await
-            .is_ok()
-        {}
-    });
-    let ended = async {
-        loop {
-            tokio::select! {
-                connection = bench.disconnected() => return connection,
-                () = tokio::time::sleep(Duration::from_millis(50)) => {
-                    let ping = Message::Ping(Vec::new().into());
-                    let _ = coordinator.stream.send(ping).await;
-                }
-            }
-        }
-    };
-    assert_eq!(soon(ended).await, connection);
-    flood.abort();
-}
-
-#[tokio::test]
 async fn stopping_says_farewell() {
     let mut bench = Bench::new().await;
     let (mut coordinator, _) = bench.open(10_000).await;
@@ -532,165 +462,4 @@ async fn it_ends_when_the_jobs_are_gone() {
     let (_coordinator, _) = bench.open(10_000).await;
     drop(bench.outgoing);
     soon(&mut bench.session).await.unwrap();
-}
-
-#[tokio::test]
-async fn every_refusal_is_told_apart() {
-    for (response, expected) in [
-        (
-            "HTTP/1.1 401 Unauthorized\r\n\r\n",
-            "/base/agents/socket refused the token (http 401); it was revoked, or the agent retired: pair again with `encoder-agent pair`, or, if the token stands in the settings, put a new one there; trying again seldom",
-        ),
-        (
-            "HTTP/1.1 403 Forbidden\r\n\r\n",
-            "/base/agents/socket refused the token (http 403); it was revoked, or the agent retired: pair again with `encoder-agent pair`, or, if the token stands in the settings, put a new one there; trying again seldom",
-        ),
-        (
-            "HTTP/1.1 404 Not Found\r\n\r\n",
-            "/base/agents/socket is not there (http 404); `coordinator.url` must be the coordinator's base url, without the path for agents",
-        ),
-        (
-            "HTTP/1.1 503 Busy\r\nRetry-After: 7\r\n\r\n",
-            "/base/agents/socket is not available now (http 503) and asks to come back in 7 s",
-        ),
-        (
-            "HTTP/1.1 429 Slow\r\nRetry-After: Thu, 01 Jan 1970 00:00:09 GMT\r\n\r\n",
-            "/base/agents/socket is not available now (http 429) and asks to come back in 9 s",
-        ),
-        (
-            "HTTP/1.1 503 Busy\r\n\r\n",
-            "/base/agents/socket is not available now (http 503)",
-        ),
-        (
-            "HTTP/1.1 200 OK\r\n\r\n",
-            "/base/agents/socket answered http 200 instead of a websocket; is `coordinator.url` the coordinator's base url?",
-        ),
-        (
-            "SSH-2.0-OpenSSH\r\n\r\n",
-            "/base/agents/socket did not answer as a websocket should: ",
-        ),
-        (
-            "",
-            "/base/agents/socket did not answer as a websocket should: ",
-        ),
-    ] {
-        let message = connect_error(response).await.to_string();
-        assert!(message.starts_with("ws://127.0.0.1:"), "{message}");
-        assert!(message.contains(expected), "{message}");
-        assert!(!message.contains("the-token"), "{message}");
-    }
-}
-
-#[tokio::test]
-async fn another_sub_protocol_or_none_is_refused() {
-    for protocol in [None, Some("encoder-agent.v2")] {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let connector = Connector::new(&settings(listener.local_addr().unwrap())).unwrap();
-        let server = tokio::spawn(async move {
-            let (tcp, _) = listener.accept().await.unwrap();
-            let upgrade = |_: &Request, mut response: Response| {
-                if let Some(protocol) = protocol {
-                    let value = HeaderValue::from_static(protocol);
-                    response
-                        .headers_mut()
-                        .insert("sec-websocket-protocol", value);
-                }
-                Ok(response)
-            };
-            let _ = accept_hdr_async(tcp, upgrade).await;
-        });
-        let token = Secret::new("the-token".to_owned());
-        let result = soon(connector.connect(&token, jiff::Timestamp::UNIX_EPOCH)).await;
-        let error = result.err().expect("it connected");
-        assert!(
-            error
-                .to_string()
-                .ends_with("does not speak encoder-agent.v1; agent and coordinator must be of matching versions"),
-            "{error}"
-        );
-        server.await.unwrap();
-    }
-}
-
-#[tokio::test]
-async fn nobody_listening_is_told() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let connector = Connector::new(&settings(listener.local_addr().unwrap())).unwrap();
-    drop(listener);
-    let token = Secret::new("the-token".to_owned());
-    let result = soon(connector.connect(&token, jiff::Timestamp::UNIX_EPOCH)).await;
-    assert!(matches!(result, Err(ConnectError::Unreachable { .. })));
-}
-
-/// A coordinator behind TLS on `127.0.0.1`, which takes one connection.
-async fn encrypted_coordinator() -> (u16, JoinHandle<bool>) {
-    let certificates =
-        CertificateDer::pem_slice_iter(include_bytes!("../testdata/coordinator.pem"))
-            .collect::<Result<Vec<_>, _>>()
-            .unwrap();
-    let key = PrivateKeyDer::from_pem_slice(include_bytes!("../testdata/coordinator.key")).unwrap();
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(certificates, key)
-        .unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let upgraded = tokio::spawn(async move {
-        let (tcp, _) = listener.accept().await.unwrap();
-        let Ok(stream) = acceptor.accept(tcp).await else {
-            return false;
-        };
-        let upgrade = |_: &Request, mut response: Response| {
-            let value = HeaderValue::from_static(SUBPROTOCOL);
-            response
-                .headers_mut()
-                .insert("sec-websocket-protocol", value);
-            Ok(response)
-        };
-        accept_hdr_async(stream, upgrade).await.is_ok()
-    });
-    (port, upgraded)
-}
-
-async fn connect_encrypted(host: &str, trusts: bool) -> (Result<Socket, ConnectError>, bool) {
-    let (port, upgraded) = encrypted_coordinator().await;
-    let authority = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/src/session/testdata/authority.pem"
-    );
-    let url = CoordinatorUrl::parse(&format!("https://{host}:{port}")).unwrap();
-    let settings = CoordinatorSettings {
-        extra_ca_file: trusts.then(|| authority.into()),
-        ..CoordinatorSettings::new(url, the_token())
-    };
-    let connector = Connector::new(&settings).unwrap();
-    let token = Secret::new("the-token".to_owned());
-    let result = soon(connector.connect(&token, jiff::Timestamp::UNIX_EPOCH)).await;
-    (result, soon(upgraded).await.unwrap())
-}
-
-#[tokio::test]
-#[cfg_attr(windows, ignore = "wine takes no authority of one's own")]
-async fn an_encrypted_connection_trusts_the_extra_authority() {
-    for host in ["127.0.0.1", "localhost"] {
-        let (result, upgraded) = connect_encrypted(host, true).await;
-        result.map(|_| ()).unwrap();
-        assert!(upgraded);
-    }
-}
-
-#[tokio::test]
-async fn an_unknown_authority_is_refused_before_the_token_is_sent() {
-    let (result, upgraded) = connect_encrypted("127.0.0.1", false).await;
-    let error = result.err().expect("it connected");
-    assert!(matches!(error, ConnectError::Tls { .. }), "{error:?}");
-    assert!(
-        error.to_string().contains("belongs into `extra_ca_file`"),
-        "{error}"
-    );
-    assert!(!upgraded);
 }
