@@ -36,6 +36,14 @@ pub(crate) fn replace(file: &Path, text: &[u8]) -> io::Result<()> {
     sync_directory(file)
 }
 
+/// Gives a file that was made otherwise to the owner of its directory.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn hand_over(file: &Path) -> io::Result<()> {
+    give_to_the_directorys_owner(&File::open(file)?, file)
+}
+
 /// Makes a file that only its owner may read; that none was there before keeps others' modes out.
 fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();

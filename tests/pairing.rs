@@ -14,9 +14,10 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use desk::{AgentProcess, coordinator::Coordinator};
+use desk::{AgentProcess, coordinator::Coordinator, soon};
 use encoder_coordinator::{
     jobs::AgentId, operator, pairing::CODE_LIFETIME, store::pairing::GrantKind,
 };
@@ -197,7 +198,7 @@ async fn roads_that_cannot_be_trusted_are_refused_before_anything_is_sent() {
     for (url, expected) in [
         (
             "ws://192.0.2.1",
-            "is not encrypted, and 192.0.2.1 is another machine",
+            "URL: ws://192.0.2.1:80 is not encrypted, and 192.0.2.1 is another machine",
         ),
         ("ftp://127.0.0.1", "its scheme is none of"),
         (
@@ -301,4 +302,48 @@ async fn a_fleet_token_among_the_credentials_pairs_at_the_first_start() {
     }
     // The demo's own, and this one.
     assert_eq!(coordinator.agents().await.len(), 2);
+}
+
+#[tokio::test]
+async fn an_agent_that_is_paired_anew_stays_the_one_whose_journal_it_has() {
+    let coordinator = Coordinator::start();
+    let pc = Pc::new();
+    let url = &coordinator.endpoint;
+    assert!(pc.pair(url, &coordinator.code().await).0);
+    let mut agent = pc.run();
+    agent.logs("connected; session").await;
+    let before = coordinator.agents().await;
+    let id = before.last().unwrap().agent_id;
+    let revoke = operator::Command::RevokeAgent { agent: AgentId(id) };
+    coordinator.command(&revoke).await;
+    agent.logs("the token was revoked; pair again").await;
+    // While it runs and waits, with a new code that says nothing of who it was.
+    assert!(pc.pair(url, &coordinator.code().await).0);
+    agent.logs("another token is configured").await;
+    let rejoined = async {
+        loop {
+            let agents = coordinator.agents().await;
+            let newest = agents.last().unwrap();
+            if newest.agent_id == id && newest.connected_at.is_some() {
+                return agents;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let after = soon("the former agent", rejoined).await;
+    assert_eq!(after.len(), before.len());
+    assert_eq!(after.last().unwrap().revoked_at, None);
+    // With a journal of its own it is another agent.
+    let anew = ["pair", url, "--new-journal"];
+    assert_refused(
+        pc.ask(&anew, &coordinator.code().await),
+        "the journal cannot be set aside",
+    );
+    agent.terminate();
+    agent.end().await;
+    let (done, said) = pc.ask(&anew, &coordinator.code().await);
+    assert!(done && said.contains("of-former-agent"), "{said}");
+    let agent = pc.run();
+    agent.logs("connected; session").await;
+    assert_eq!(coordinator.agents().await.len(), before.len() + 1);
 }

@@ -14,8 +14,13 @@ use std::{
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    server::ParsedCertificate,
 };
-use tokio::time::{MissedTickBehavior, interval};
+use sha2::{Digest as _, Sha256};
+use tokio::{
+    sync::Notify,
+    time::{MissedTickBehavior, interval},
+};
 use tokio_rustls::TlsAcceptor;
 
 use crate::state::StopSignal;
@@ -75,7 +80,16 @@ pub(crate) struct Encryption {
     files: CertificateFiles,
     /// What the files looked like before they were read first.
     first: Stamp,
-    current: RwLock<Arc<ServerConfig>>,
+    current: RwLock<Current>,
+    /// Told whenever the files have changed.
+    renewed: Notify,
+}
+
+/// What the files held when they were last read.
+#[derive(Clone, Debug)]
+struct Current {
+    config: Arc<ServerConfig>,
+    fingerprint: String,
 }
 
 impl Encryption {
@@ -90,13 +104,25 @@ impl Encryption {
             files,
             first,
             current,
+            renewed: Notify::new(),
         })
     }
 
     /// What encrypts a connection that comes now.
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        TlsAcceptor::from(Arc::clone(&current))
+        TlsAcceptor::from(Arc::clone(&current.config))
+    }
+
+    /// What agents may know the certificate by at their pairing: the SHA-256 of its public key, in hexadecimal digits.
+    pub(crate) fn fingerprint(&self) -> String {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.fingerprint.clone()
+    }
+
+    /// Waits until the files have changed.
+    pub(crate) async fn renewed(&self) {
+        self.renewed.notified().await;
     }
 
     /// Reads the files again whenever they have changed, until the service is to stop.
@@ -113,6 +139,7 @@ impl Encryption {
             if seen != found {
                 self.read_again();
                 seen = found;
+                self.renewed.notify_one();
             }
         }
     }
@@ -146,8 +173,12 @@ fn stamp(file: &Path) -> io::Result<(SystemTime, u64)> {
     Ok((metadata.modified()?, metadata.len()))
 }
 
-fn read(files: &CertificateFiles) -> Result<Arc<ServerConfig>, CertificateError> {
+fn read(files: &CertificateFiles) -> Result<Current, CertificateError> {
     let (chain, key) = (read_chain(&files.certificate)?, read_key(&files.key)?);
+    let fingerprint = fingerprint(&chain).ok_or_else(|| CertificateError::Certificate {
+        file: files.certificate.clone(),
+        problem: "its first certificate is none".to_owned(),
+    })?;
     let unusable = |problem| CertificateError::Pair {
         certificate: files.certificate.clone(),
         key: files.key.clone(),
@@ -161,7 +192,17 @@ fn read(files: &CertificateFiles) -> Result<Arc<ServerConfig>, CertificateError>
         .with_single_cert(chain, key)
         .map_err(unusable)?;
     config.alpn_protocols = vec![HTTP_1_1.to_vec()];
-    Ok(Arc::new(config))
+    Ok(Current {
+        config: Arc::new(config),
+        fingerprint,
+    })
+}
+
+/// The SHA-256 of the first certificate's public key (`SubjectPublicKeyInfo`).
+fn fingerprint(chain: &[CertificateDer<'_>]) -> Option<String> {
+    let parsed = ParsedCertificate::try_from(chain.first()?).ok()?;
+    let hash = Sha256::digest(parsed.subject_public_key_info());
+    Some(hash.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn read_chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {

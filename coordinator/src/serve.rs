@@ -23,7 +23,7 @@ use crate::{
     outbound::{Client, Reach, SystemResolver, TlsSetupError, client_config},
     pairing::Guard,
     state::{App, AppState, StopSignal},
-    store::{Store, StoreError},
+    store::{Store, StoreError, meta},
     webhooks::{Courier, Post},
 };
 
@@ -152,6 +152,7 @@ impl Service {
             .database
             .master_key_file(options.master_key.as_deref());
         let store = Store::open(options.database.path(), &key_file, clock.utc()).await?;
+        note_key(&store, encryption.as_deref()).await?;
         let demo = if options.seed_demo {
             Some(demo::seed(&store, &options.database, clock.utc()).await?)
         } else {
@@ -210,7 +211,7 @@ impl Service {
         self.demo.as_ref()
     }
 
-    /// Changes whenever the desk's task comes round to what waits for it, at least twice a second.
+    /// Changes whenever the desk's task comes round to what waits for it, several times a second.
     pub(crate) fn rounds(&self) -> watch::Receiver<u64> {
         self.state.desk.rounds()
     }
@@ -236,8 +237,9 @@ impl Service {
         tracing::info!(%address, encrypted, store = %state.store.store_id(), "listening");
         let courier = tokio::spawn(courier.run(state.clock, state.stop.clone()));
         if let Some(encryption) = encryption.clone() {
-            let stop = state.stop.clone();
-            tokio::spawn(async move { encryption.follow(&stop).await });
+            let (following, stop) = (Arc::clone(&encryption), state.stop.clone());
+            tokio::spawn(async move { following.follow(&stop).await });
+            tokio::spawn(note_new_keys(state.clone(), encryption));
         }
         if let Some(listener) = metrics {
             let (app, stop) = (metrics::router(state.clone()), state.stop.clone());
@@ -256,6 +258,27 @@ impl Service {
         finish(courier).await;
         state.store.close().await;
         tracing::info!("stopped");
+    }
+}
+
+/// Keeps the fingerprint that new pairing codes are shown with.
+async fn note_key(store: &Store, encryption: Option<&Encryption>) -> Result<(), StoreError> {
+    let fingerprint = encryption.map(Encryption::fingerprint);
+    let mut conn = store.write().await?;
+    meta::set_key_fingerprint(&mut conn, fingerprint.as_deref()).await?;
+    Ok(conn.commit().await?)
+}
+
+/// Keeps that of every certificate that takes the place of another.
+async fn note_new_keys(state: AppState, encryption: Arc<Encryption>) {
+    loop {
+        tokio::select! {
+            () = state.stop.stopped() => return,
+            () = encryption.renewed() => {}
+        }
+        if let Err(error) = note_key(&state.store, Some(&encryption)).await {
+            tracing::error!(%error, "new pairing codes are shown with the fingerprint of the certificate before");
+        }
     }
 }
 

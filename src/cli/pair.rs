@@ -12,8 +12,10 @@ use zeroize::Zeroizing;
 use super::{Exit, Output, SettingsArgs};
 use crate::{
     clock::Clock,
-    config::{ConfigError, CoordinatorSettings, CoordinatorUrl, Secret, Settings, UrlProblem},
-    journal::{self, JournalError},
+    config::{
+        ConfigError, CoordinatorSettings, CoordinatorUrl, Place, Secret, Settings, UrlProblem,
+    },
+    journal::{self, JournalError, LeftBehind},
     pairing::{self, Fingerprint, NewPairing, Pairing, PairingError},
     platform::{self, ADMINISTRATOR},
     session::{self, PairFailure},
@@ -42,6 +44,10 @@ pub(super) struct Args {
     /// coordinator's certificate must be one that this PC trusts
     #[arg(long, value_name = "SHA256")]
     fingerprint: Option<Fingerprint>,
+    /// Begin a new journal, for another access system or coordinator: what this PC still had to tell as the agent that it was
+    /// stays in a file beside it. Without it the agent goes on as the one that it was
+    #[arg(long)]
+    new_journal: bool,
     #[command(flatten)]
     settings: SettingsArgs,
 }
@@ -51,6 +57,8 @@ pub(super) struct Args {
 pub(super) enum NotPaired {
     #[error("URL: {0}; expected the coordinator's base url such as https://keys.example.com")]
     Url(UrlProblem),
+    #[error("URL: {problem}; {remedy}")]
+    Road { problem: String, remedy: String },
     #[error(
         "{} has coordinator.url = \"{listed}\", which would win over {asked}: take it out, or pair with {listed}", file.display()
     )]
@@ -74,7 +82,7 @@ pub(super) enum NotPaired {
     Pairing(#[from] PairingError),
     #[error(transparent)]
     Failed(#[from] PairFailure),
-    #[error("the journal of another machine cannot be set aside: {0}")]
+    #[error("the journal cannot be set aside: {0}")]
     Journal(#[from] JournalError),
     #[error("cannot set up the process: {0}")]
     Process(#[from] io::Error),
@@ -89,9 +97,11 @@ impl NotPaired {
     /// How a command ends that goes no further.
     pub(super) fn exit(&self) -> Exit {
         match self {
-            Self::Url(_) | Self::OtherUrl { .. } | Self::Config(_) | Self::NoSecret => {
-                Exit::Unusable
-            }
+            Self::Url(_)
+            | Self::Road { .. }
+            | Self::OtherUrl { .. }
+            | Self::Config(_)
+            | Self::NoSecret => Exit::Unusable,
             Self::Secret { .. }
             | Self::StateDir { .. }
             | Self::Pairing(_)
@@ -126,7 +136,22 @@ fn paired(args: &Args) -> Result<String, NotPaired> {
     let coordinator = coordinator.ok_or(ConfigError::Unpaired(crate::config::Unpaired::Never))?;
     let secret = secret(args)?;
     make_private(state_dir)?;
+    if args.new_journal {
+        journal::need_unused(state_dir)?;
+    }
     let system = trade(coordinator, state_dir, args.fingerprint, secret)?;
+    let left = if args.new_journal {
+        journal::set_aside_of_former_agent(state_dir, Clock::start().utc())?
+    } else {
+        None
+    };
+    let left = left.map_or_else(String::new, |left| {
+        let LeftBehind { file, owed } = left;
+        format!(
+            "; the journal of the agent that it was is {}, with {owed} jobs whose end was not told",
+            file.display()
+        )
+    });
     let name = platform::host_name();
     let start = if cfg!(windows) {
         "encoder-agent service start"
@@ -134,7 +159,7 @@ fn paired(args: &Args) -> Result<String, NotPaired> {
         "systemctl restart encoder-agent"
     };
     Ok(format!(
-        "paired with {asked} as \"{name}\" of \"{system}\"; `{start}` lets the agent use it"
+        "paired with {asked} as \"{name}\" of \"{system}\"; `{start}` lets the agent use it{left}"
     ))
 }
 
@@ -153,7 +178,20 @@ fn settings(args: &Args, asked: &CoordinatorUrl) -> Result<Settings, NotPaired> 
     }
     let mut with_url = layers;
     with_url.overrides.push(format!("coordinator.url={asked}"));
-    Ok(Settings::load_to_pair(&with_url)?)
+    let loaded = Settings::load_to_pair(&with_url);
+    if let Err(ConfigError::BadValue {
+        place: Place::CommandLine { key },
+        problem,
+        remedy,
+    }) = &loaded
+        && key == "coordinator.url"
+    {
+        return Err(NotPaired::Road {
+            problem: problem.clone(),
+            remedy: remedy.clone(),
+        });
+    }
+    Ok(loaded?)
 }
 
 /// The code or fleet token, from wherever it is.

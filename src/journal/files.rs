@@ -1,13 +1,15 @@
 //! The state folder: its lock, the journal's file, and what is done with one that cannot be used.
 
 use std::{
+    collections::BTreeMap,
     fs::{File, OpenOptions, TryLockError},
     path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
 
-use super::{JournalContents, JournalError, store::Store};
+use super::{JournalContents, JournalError, Record, store::Store};
+use crate::private_file;
 
 /// The journal's file in the state folder.
 const FILE_NAME: &str = "journal.sqlite";
@@ -60,14 +62,69 @@ pub fn inspect(state_dir: &Path) -> Result<(), JournalError> {
 /// # Errors
 /// [`JournalError`] when an agent uses it, or it cannot be moved.
 pub fn set_aside_of_another_machine(state_dir: &Path, utc: Timestamp) -> Result<(), JournalError> {
+    need_unused(state_dir)?;
+    let path = state_dir.join(FILE_NAME);
+    if path.exists() {
+        set_aside(&path, "of-another-machine", utc)?;
+    }
+    Ok(())
+}
+
+/// What a journal held that was set aside.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LeftBehind {
+    /// The file that holds it now.
+    pub file: PathBuf,
+    /// How many jobs and results its coordinator has not heard the end of.
+    pub owed: usize,
+}
+
+/// Sets the journal aside of the agent that this PC was before. Which cards lie on its encoders just written stays known.
+/// Nothing where there is none.
+///
+/// # Errors
+/// [`JournalError`] when an agent uses it, or it cannot be read or moved.
+pub fn set_aside_of_former_agent(
+    state_dir: &Path,
+    utc: Timestamp,
+) -> Result<Option<LeftBehind>, JournalError> {
+    need_unused(state_dir)?;
+    let path = state_dir.join(FILE_NAME);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let (guards, owed) = match read(&path) {
+        Ok((_, contents)) => {
+            let owed = contents.open_jobs.len() + contents.unacknowledged.len();
+            (contents.guards, owed)
+        }
+        Err(JournalError::Damaged { .. }) => (BTreeMap::new(), 0),
+        Err(error) => return Err(error),
+    };
+    let file = set_aside(&path, "of-former-agent", utc)?;
+    if !guards.is_empty() {
+        let (mut store, _) = read(&path)?;
+        let kept = guards.into_iter();
+        let kept = kept.map(|(encoder_key, guards)| Record::Guarded {
+            encoder_key,
+            guards,
+        });
+        store.append(kept.collect::<Vec<_>>().iter())?;
+        drop(store);
+        private_file::hand_over(&path).map_err(|error| cannot_open(&path, &error))?;
+    }
+    Ok(Some(LeftBehind { file, owed }))
+}
+
+/// Whether no agent uses the journal.
+///
+/// # Errors
+/// [`JournalError::Locked`] while one does.
+pub fn need_unused(state_dir: &Path) -> Result<(), JournalError> {
     if is_in_use(state_dir) {
         return Err(JournalError::Locked {
             path: state_dir.to_owned(),
         });
-    }
-    let path = state_dir.join(FILE_NAME);
-    if path.exists() {
-        set_aside(&path, "of-another-machine", utc)?;
     }
     Ok(())
 }

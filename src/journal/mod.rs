@@ -13,7 +13,9 @@ mod store;
 mod thread;
 
 pub use error::JournalError;
-pub use files::{inspect, set_aside_of_another_machine};
+pub use files::{
+    LeftBehind, inspect, need_unused, set_aside_of_another_machine, set_aside_of_former_agent,
+};
 pub use memory::MemoryJournal;
 pub use record::{
     Guard, JobFacts, JournalContents, JournaledJob, JournaledState, Owed, RETENTION, Recall, Record,

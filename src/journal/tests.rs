@@ -501,3 +501,38 @@ proptest! {
         prop_assert_eq!(open(&dir).1, memory.contents());
     }
 }
+
+#[test]
+fn a_former_agents_journal_is_set_aside_and_the_cards_that_lie_there_stay_known() {
+    let directory = tempfile::tempdir().unwrap();
+    let left = set_aside_of_former_agent(directory.path(), utc()).unwrap();
+    assert_eq!(left, None);
+    let path = directory.path().join("journal.sqlite");
+    let mut store = Store::open(&path).unwrap();
+    let guards = vec![Guard::Written {
+        uid: uid(1),
+        credential_id: None,
+    }];
+    let records = [
+        Record::Accepted(facts(1)),
+        Record::Finished(Box::new(finished(2, 1))),
+        Record::Guarded {
+            encoder_key: EncoderKey("desk".into()),
+            guards: guards.clone(),
+        },
+    ];
+    store.append(records.iter()).unwrap();
+    let before = store.contents().unwrap();
+    drop(store);
+    let left = set_aside_of_former_agent(directory.path(), utc());
+    let left = left.unwrap().unwrap();
+    assert_eq!(left.owed, 2);
+    let after = Store::open(&path).unwrap().contents().unwrap();
+    assert_ne!(after.agent_id, before.agent_id);
+    assert_eq!(after.open_jobs.len() + after.unacknowledged.len(), 0);
+    assert_eq!(
+        after.guards,
+        BTreeMap::from([(EncoderKey("desk".into()), guards)])
+    );
+    assert_eq!(Store::open(&left.file).unwrap().contents().unwrap(), before);
+}

@@ -218,13 +218,7 @@ impl Work {
         loop {
             match self.loan.event().await {
                 LoanEvent::Ended(result) => return settle(result, None),
-                LoanEvent::Gone(problem) => {
-                    return Err(JobError {
-                        touched: Touched::Unknown,
-                        code: ErrorCode::EncodingInterrupted,
-                        ..gone(&problem)
-                    });
-                }
+                LoanEvent::Gone(problem) => return Err(gone_while_writing(&problem)),
                 LoanEvent::Polled { .. } | LoanEvent::Verifying => {}
             }
         }
@@ -242,13 +236,7 @@ impl Work {
                 biased;
                 event = self.loan.event() => match event {
                     LoanEvent::Ended(result) => return settle(result, given_up),
-                    LoanEvent::Gone(problem) => {
-                        return Err(JobError {
-                            touched: Touched::Unknown,
-                            code: ErrorCode::EncodingInterrupted,
-                            ..gone(&problem)
-                        });
-                    }
+                    LoanEvent::Gone(problem) => return Err(gone_while_writing(&problem)),
                     LoanEvent::Verifying => {
                         is_written = true;
                         given_up = None;
@@ -335,6 +323,14 @@ fn strange(touched: Touched) -> JobError {
 fn gone(problem: &str) -> JobError {
     let message = format!("the encoder went away: {problem}");
     failed(ErrorCode::EncoderNotOnline, &message)
+}
+
+fn gone_while_writing(problem: &str) -> JobError {
+    JobError {
+        touched: Touched::Unknown,
+        code: ErrorCode::EncodingInterrupted,
+        ..gone(problem)
+    }
 }
 
 fn interrupted() -> JobError {

@@ -341,7 +341,7 @@ impl Machine {
             ByeReason::ProtocolError => (
                 self.backoff.after_failure(),
                 NoticeLevel::Error,
-                "the coordinator says that this agent broke the protocol; compare the versions",
+                "the coordinator does not take what this agent says; if it does not say what to do, compare the versions",
             ),
         };
         self.trouble(level, format!("{remedy} ({})", short(&bye.message)));

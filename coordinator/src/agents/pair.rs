@@ -19,6 +19,7 @@ use super::{Refused, authenticate, clash};
 use crate::{
     connections::Peer,
     http::BODY_PATIENCE,
+    jobs::AgentId,
     pairing::{self, NotPaired},
     state::AppState,
 };
@@ -31,7 +32,11 @@ pub(super) async fn pair(State(state): State<AppState>, request: Request) -> Res
     };
     let now = (state.clock.now(), state.clock.utc());
     match pairing::pair(&state.store, &state.pairing, &asked, address, now).await {
-        Ok(answer) => ([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response(),
+        Ok(answer) => {
+            // A desk that has stopped has no sessions left.
+            let _ = state.desk.token_renewed(AgentId(answer.agent_id)).await;
+            ([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response()
+        }
         Err(NotPaired::Refused(refusal)) => {
             tracing::info!(%address, %refusal, "an agent was not paired");
             refused(StatusCode::FORBIDDEN, refusal)

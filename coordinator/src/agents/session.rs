@@ -58,21 +58,19 @@ pub(super) async fn run(state: AppState, agent: AgentRow, mut socket: WebSocket)
             return say_bye(&mut socket, protocol_error(reason)).await;
         }
     };
-    let id = AgentId(agent.agent_id);
+    let token_of = AgentId(agent.agent_id);
     let hostname = pairing::short(&hello.hostname, 100);
     let session = SessionId(ids::new_id(state.clock.utc()));
     let (outbox, outgoing) = mpsc::channel(OUTBOX);
     let version = hello.version.clone();
-    if let Err(error) = open(&state, id, session, hello, outbox).await {
-        tracing::warn!(agent = %agent.name, %error, "an agent is turned away");
-        if error == DeskError::AgentInUse {
-            let seen = format!("used by two PCs at once, the second is {hostname}");
-            if let Err(error) = clash::note(&state, &agent, &seen).await {
-                tracing::error!(%error, "a second PC with an agent's token could not be noted");
-            }
+    let id = match open(&state, token_of, session, hello, outbox).await {
+        Ok(id) => id,
+        Err(error) => {
+            tracing::warn!(agent = %agent.name, %error, "an agent is turned away");
+            note_clash(&state, &agent, error, &hostname).await;
+            return say_bye(&mut socket, turned_away(error)).await;
         }
-        return say_bye(&mut socket, turned_away(error)).await;
-    }
+    };
     tracing::info!(agent = %agent.name, %session, %version, "an agent has connected");
     let heartbeat = state.desk.heartbeat();
     let mut conversation = Conversation {
@@ -96,6 +94,25 @@ pub(super) async fn run(state: AppState, agent: AgentRow, mut socket: WebSocket)
     }
 }
 
+/// Tells the operator where two PCs are one agent.
+async fn note_clash(state: &AppState, agent: &AgentRow, error: DeskError, hostname: &str) {
+    let seen = match error {
+        DeskError::AgentInUse => format!("used by two PCs at once, the second is {hostname}"),
+        DeskError::JournalInUse => {
+            format!(
+                "its disk is a copy, and the PC that it was copied from is connected: {hostname}"
+            )
+        }
+        DeskError::AnothersJournal
+        | DeskError::Failed
+        | DeskError::Revoked
+        | DeskError::Unknown => return,
+    };
+    if let Err(error) = clash::note(state, agent, &seen).await {
+        tracing::error!(%error, "a second PC of an agent could not be noted");
+    }
+}
+
 /// Opens the session. While another one has the agent's place, waits for as long as that one has to show that it is
 /// alive: an agent that comes again after its PC lost the power is the same one, and the dead link its own.
 async fn open(
@@ -104,14 +121,15 @@ async fn open(
     session: SessionId,
     hello: Hello,
     outbox: mpsc::Sender<Outgoing>,
-) -> Result<(), DeskError> {
+) -> Result<AgentId, DeskError> {
     let until = state.clock.now() + PROBE_TIME + PLACE_INTERVAL;
     loop {
         let opened = state
             .desk
             .open(agent, session, hello.clone(), outbox.clone())
             .await;
-        if opened != Err(DeskError::AgentInUse) || state.clock.now() >= until {
+        let waits = matches!(opened, Err(DeskError::AgentInUse | DeskError::JournalInUse));
+        if !waits || state.clock.now() >= until {
             return opened;
         }
         tokio::time::sleep(PLACE_INTERVAL).await;
@@ -318,7 +336,8 @@ fn protocol_error(reason: String) -> Bye {
 
 fn turned_away(error: DeskError) -> Bye {
     let reason = match error {
-        DeskError::AgentInUse => ByeReason::AgentInUse,
+        DeskError::AgentInUse | DeskError::JournalInUse => ByeReason::AgentInUse,
+        DeskError::AnothersJournal => ByeReason::ProtocolError,
         DeskError::Revoked => ByeReason::Revoked,
         DeskError::Failed | DeskError::Unknown => ByeReason::Restart,
     };

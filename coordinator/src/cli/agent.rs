@@ -8,7 +8,7 @@ use super::{
     CliError,
     ask::{ask, confirm},
     output::{self, Row},
-    resource::{self, StoreArguments},
+    resource::{self, StoreArguments, SystemArgument},
 };
 use crate::{
     jobs::AgentId,
@@ -51,9 +51,8 @@ enum Action {
 struct Create {
     #[command(flatten)]
     store: StoreArguments,
-    /// The access system; may be left out where there is only one
-    #[arg(long, value_name = "ID")]
-    system: Option<Uuid>,
+    #[command(flatten)]
+    system: SystemArgument,
     /// The agent's name, for example that of its desk
     #[arg(long)]
     name: String,
@@ -126,7 +125,7 @@ impl Create {
     async fn run(self) -> Result<(), CliError> {
         let (store, now) = self.store.open().await?;
         let mut conn = store.write().await?;
-        let system = resource::system(&mut conn, self.system).await?;
+        let system = self.system.row(&mut conn).await?;
         let (agent, token) =
             agents::create(&mut conn, system.acs_system_id, &self.name, now).await?;
         let workspace = Some(system.workspace_id);
@@ -258,9 +257,21 @@ impl Retire {
 
 async fn list(arguments: &StoreArguments) -> Result<(), CliError> {
     let (store, _) = arguments.open().await?;
-    let rows = agents::all(&mut *store.read().await?).await?;
+    let mut conn = store.read().await?;
+    let rows = agents::all(&mut conn).await?;
+    let connected = resource::connected(&mut conn, arguments.database()).await?;
+    drop(conn);
     store.close().await;
-    output::all(rows.iter().map(row).collect(), arguments.json);
+    let rows = rows.iter().map(|agent| {
+        let since = agent.connected_at;
+        let since = since.filter(|_| connected.contains(&AgentId(agent.agent_id)));
+        let since = since.map(|time| time.to_string());
+        row(agent)
+            .into_iter()
+            .chain([("connected_since", json!(since))])
+            .collect()
+    });
+    output::all(rows.collect(), arguments.json);
     Ok(())
 }
 

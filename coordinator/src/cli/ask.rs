@@ -1,5 +1,5 @@
 //! How a command reaches the process that decides on jobs: through a table of the database. Where a service runs, it
-//! looks there twice a second; where none does, this process does the command itself and keeps a service from starting
+//! looks there five times a second; where none does, this process does the command itself and keeps a service from starting
 //! meanwhile.
 
 use std::{

@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use uuid::Uuid;
 
 use super::{
     CliError, output,
-    resource::{self, StoreArguments},
+    resource::{self, StoreArguments, SystemArgument},
 };
 use crate::store::credentials;
 
@@ -28,9 +27,8 @@ enum Action {
 struct Register {
     #[command(flatten)]
     store: StoreArguments,
-    /// The access system; may be left out where there is only one
-    #[arg(long, value_name = "ID")]
-    system: Option<Uuid>,
+    #[command(flatten)]
+    system: SystemArgument,
     /// A file with one card number a line
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -52,7 +50,7 @@ impl Register {
         let numbers = self.numbers()?;
         let (store, now) = self.store.open().await?;
         let mut conn = store.write().await?;
-        let system = resource::system(&mut conn, self.system).await?;
+        let system = self.system.row(&mut conn).await?;
         if !system.kind.assigns_cards() {
             return Err(CliError::CardsAreEncoded(system.name));
         }

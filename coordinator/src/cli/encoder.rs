@@ -1,5 +1,7 @@
 //! `encoder-coordinator encoder …`
 
+use std::collections::BTreeSet;
+
 use clap::{Args, Subcommand};
 use serde_json::json;
 use uuid::Uuid;
@@ -8,10 +10,10 @@ use super::{
     CliError,
     ask::ask,
     output::{self, Row},
-    resource::{self, StoreArguments},
+    resource::{self, StoreArguments, SystemArgument},
 };
 use crate::{
-    jobs::{EncoderId, EncoderRecord, SystemId},
+    jobs::{AgentId, EncoderId, EncoderRecord, SystemId},
     operator::{Command, Report},
     store::encoders,
 };
@@ -27,7 +29,8 @@ enum Action {
     /// Make a simulated encoder, which no agent has: its jobs end after a second as /acs/encoders/simulate/* says. For
     /// sandbox workspaces
     Create(Create),
-    /// List all encoders: whether an agent lists each now, which, and since when it has been there or gone
+    /// List all encoders: whether an agent lists each now, which, and since when it has been there or gone; `agent_offline` is
+    /// one that its agent listed last, which is not connected
     List(StoreArguments),
     /// Give an encoder a name, or take it back; a name in its agent's configuration wins over it
     Rename(Rename),
@@ -44,9 +47,8 @@ struct Create {
     /// It is a simulated one; the others come with their agents
     #[arg(long, required = true)]
     simulated: bool,
-    /// The access system; may be left out where there is only one
-    #[arg(long, value_name = "ID")]
-    system: Option<Uuid>,
+    #[command(flatten)]
+    system: SystemArgument,
     /// The encoder's name
     #[arg(long, default_value = "Simulated encoder")]
     name: String,
@@ -88,7 +90,7 @@ impl EncoderArguments {
 impl Create {
     async fn run(self) -> Result<(), CliError> {
         let (store, _) = self.store.open().await?;
-        let system = resource::system(&mut *store.read().await?, self.system).await?;
+        let system = self.system.row(&mut *store.read().await?).await?;
         store.close().await;
         let system = SystemId(system.acs_system_id);
         let name = self.name.clone();
@@ -119,18 +121,24 @@ async fn change(store: &StoreArguments, id: Uuid, command: &Command) -> Result<(
 
 async fn list(arguments: &StoreArguments) -> Result<(), CliError> {
     let (store, _) = arguments.open().await?;
-    let rows = encoders::all(&mut *store.read().await?).await?;
+    let mut conn = store.read().await?;
+    let rows = encoders::all(&mut conn).await?;
+    let agents = resource::connected(&mut conn, arguments.database()).await?;
+    drop(conn);
     store.close().await;
-    output::all(rows.iter().map(row).collect(), arguments.json);
+    let rows = rows.iter().map(|encoder| row(encoder, &agents));
+    output::all(rows.collect(), arguments.json);
     Ok(())
 }
 
-fn row(encoder: &EncoderRecord) -> Row {
+/// An encoder; `connected` are the agents that can speak for theirs now.
+fn row(encoder: &EncoderRecord, connected: &BTreeSet<AgentId>) -> Row {
     let newest = encoder.places.iter().max_by_key(|place| place.since);
     let listed = encoder.places.iter().filter(|place| place.listed);
     let present = listed.max_by_key(|place| place.since);
     let state = match present {
         _ if encoder.simulated => "simulated",
+        Some(place) if !connected.contains(&place.agent) => "agent_offline",
         Some(_) => "present",
         None => "absent",
     };
@@ -152,7 +160,7 @@ mod tests {
     use jiff::{Timestamp, ToSpan as _};
 
     use super::*;
-    use crate::jobs::{AgentId, Place};
+    use crate::jobs::Place;
 
     fn place(agent: AgentId, listed: bool, since: Timestamp) -> Place {
         let description: EncoderDescription = serde_json::from_value(json!({
@@ -168,7 +176,7 @@ mod tests {
         }
     }
 
-    fn told(places: Vec<Place>) -> serde_json::Value {
+    fn told(places: Vec<Place>, connected: &[AgentId]) -> serde_json::Value {
         let record = EncoderRecord {
             id: EncoderId(Uuid::now_v7()),
             system: SystemId(Uuid::now_v7()),
@@ -180,7 +188,7 @@ mod tests {
             created_at: Timestamp::UNIX_EPOCH,
             places,
         };
-        row(&record)
+        row(&record, &connected.iter().copied().collect())
             .into_iter()
             .filter(|(name, _)| ["state", "since", "agent_id"].contains(name))
             .map(|(name, value)| (name.to_owned(), value))
@@ -193,14 +201,21 @@ mod tests {
         let earlier = Timestamp::UNIX_EPOCH;
         let later = earlier + 1.hour();
         assert_eq!(
-            told(vec![place(here, true, earlier), place(there, false, later)]),
+            told(
+                vec![place(here, true, earlier), place(there, false, later)],
+                &[here]
+            ),
             json!({"state": "present", "since": earlier, "agent_id": here}),
         );
         assert_eq!(
-            told(vec![
-                place(here, false, earlier),
-                place(there, false, later)
-            ]),
+            told(vec![place(here, true, earlier)], &[there]),
+            json!({"state": "agent_offline", "since": earlier, "agent_id": here}),
+        );
+        assert_eq!(
+            told(
+                vec![place(here, false, earlier), place(there, false, later)],
+                &[here, there]
+            ),
             json!({"state": "absent", "since": later, "agent_id": null}),
         );
     }

@@ -2,12 +2,11 @@
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use uuid::Uuid;
 
 use super::{
     CliError,
     output::{self, Row},
-    resource::{self, StoreArguments},
+    resource::{self, StoreArguments, SystemArgument},
 };
 use crate::store::{
     PageRequest,
@@ -32,9 +31,8 @@ enum Action {
 struct Create {
     #[command(flatten)]
     store: StoreArguments,
-    /// The access system; may be left out where there is only one
-    #[arg(long, value_name = "ID")]
-    system: Option<Uuid>,
+    #[command(flatten)]
+    system: SystemArgument,
     /// The entrance's name
     #[arg(long)]
     name: String,
@@ -47,9 +45,8 @@ struct Create {
 struct List {
     #[command(flatten)]
     store: StoreArguments,
-    /// The access system; may be left out where there is only one
-    #[arg(long, value_name = "ID")]
-    system: Option<Uuid>,
+    #[command(flatten)]
+    system: SystemArgument,
 }
 
 impl EntranceArguments {
@@ -65,7 +62,7 @@ impl Create {
     async fn run(self) -> Result<(), CliError> {
         let (store, now) = self.store.open().await?;
         let mut conn = store.write().await?;
-        let system = resource::system(&mut conn, self.system).await?;
+        let system = self.system.row(&mut conn).await?;
         let id = system.acs_system_id;
         let entrance = entrances::create(&mut conn, id, &self.name, now).await?;
         if self.common {
@@ -85,7 +82,7 @@ impl List {
     async fn run(self) -> Result<(), CliError> {
         let (store, _) = self.store.open().await?;
         let mut conn = store.read().await?;
-        let system = resource::system(&mut conn, self.system).await?;
+        let system = self.system.row(&mut conn).await?;
         let filter = EntranceFilter {
             acs_system_id: Some(system.acs_system_id),
             ..EntranceFilter::default()

@@ -3,11 +3,10 @@
 use clap::Args;
 use serde_json::json;
 use sqlx::SqliteConnection;
-use uuid::Uuid;
 
 use super::{
     CliError, output,
-    resource::{self, StoreArguments},
+    resource::{self, StoreArguments, SystemArgument},
 };
 use crate::{
     outbound::{Reach, Target},
@@ -22,9 +21,8 @@ use crate::{
 pub(super) struct Move {
     #[command(flatten)]
     store: StoreArguments,
-    /// The access system; may be left out where there is only one
-    #[arg(long, value_name = "ID")]
-    system: Option<Uuid>,
+    #[command(flatten)]
+    system: SystemArgument,
     /// The key server's new URL
     url: String,
 }
@@ -33,9 +31,8 @@ pub(super) struct Move {
 pub(super) struct Renew {
     #[command(flatten)]
     store: StoreArguments,
-    /// The access system; may be left out where there is only one
-    #[arg(long, value_name = "ID")]
-    system: Option<Uuid>,
+    #[command(flatten)]
+    system: SystemArgument,
     /// Make a new secret, and sign with the old one no more: for one that has got out
     #[arg(long)]
     at_once: bool,
@@ -49,7 +46,7 @@ impl Move {
         let target = Target::parse(&self.url, Reach::Private)?;
         let (store, now) = self.store.open().await?;
         let mut conn = store.write().await?;
-        let system = resource::system(&mut conn, self.system).await?;
+        let system = self.system.row(&mut conn).await?;
         let id = system.acs_system_id;
         if !key_servers::set_url(&mut conn, id, target.as_str()).await? {
             return Err(CliError::HasNoKeyServer(system.name));
@@ -71,7 +68,7 @@ impl Renew {
     pub(super) async fn run(self) -> Result<(), CliError> {
         let (store, now) = self.store.open().await?;
         let mut conn = store.write().await?;
-        let system = resource::system(&mut conn, self.system).await?;
+        let system = self.system.row(&mut conn).await?;
         let (id, workspace) = (system.acs_system_id, Some(system.workspace_id));
         let server = self.change(&mut conn, store.master_key(), system).await?;
         let action = "system.key_server_secret";

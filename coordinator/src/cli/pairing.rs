@@ -8,12 +8,12 @@ use uuid::Uuid;
 use super::{
     CliError,
     output::{self, Row},
-    resource::{self, StoreArguments},
+    resource::{self, StoreArguments, SystemArgument},
 };
 use crate::{
     pairing::{CODE_LIFETIME, digest},
     store::{
-        StoreError, agents,
+        StoreError, agents, meta,
         pairing::{self, GrantKind, GrantRow, NewGrant},
         systems::SystemRow,
     },
@@ -38,12 +38,11 @@ enum Action {
 struct Code {
     #[command(flatten)]
     store: StoreArguments,
-    /// The access system; may be left out where there is only one
-    #[arg(long, value_name = "ID", conflicts_with = "agent")]
-    system: Option<Uuid>,
+    #[command(flatten)]
+    system: SystemArgument,
     /// Pair this agent again, in place of making a new one: its journal, its jobs and its encoders stay its own, and its
     /// token until then opens nothing any more
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", conflicts_with = "system")]
     agent: Option<Uuid>,
 }
 
@@ -67,9 +66,8 @@ enum FleetTokenAction {
 struct Create {
     #[command(flatten)]
     store: StoreArguments,
-    /// The access system; may be left out where there is only one
-    #[arg(long, value_name = "ID")]
-    system: Option<Uuid>,
+    #[command(flatten)]
+    system: SystemArgument,
     /// How many agents it pairs
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     uses: u32,
@@ -136,7 +134,7 @@ impl Code {
         let (store, now) = self.store.open().await?;
         let mut conn = store.write().await?;
         let system = match self.agent {
-            None => resource::system(&mut conn, self.system).await?,
+            None => self.system.row(&mut conn).await?,
             Some(id) => {
                 let what = "agent";
                 let agent = agents::by_id(&mut conn, id).await?;
@@ -145,6 +143,7 @@ impl Code {
                 resource::system(&mut conn, Some(agent.acs_system_id)).await?
             }
         };
+        let fingerprint = meta::key_fingerprint(&mut conn).await?;
         let code = tokens::new_pairing_code().map_err(StoreError::from)?;
         let new = NewGrant {
             acs_system_id: system.acs_system_id,
@@ -165,9 +164,13 @@ impl Code {
             ("system_name", json!(system.name)),
             ("agent_id", json!(grant.agent_id)),
             ("expires_at", json!(grant.expires_at.to_string())),
+            ("fingerprint", json!(fingerprint)),
         ];
         output::one(row, self.store.json);
-        output::note("On the desk PC, within 15 minutes: encoder-agent pair URL CODE");
+        output::note(
+            "On the desk PC, within 15 minutes: encoder-agent pair URL CODE; where that PC does not trust the certificate: \
+             with --fingerprint FINGERPRINT",
+        );
         Ok(())
     }
 }
@@ -177,7 +180,8 @@ impl Create {
         let (store, now) = self.store.open().await?;
         let expires_at = self.expires.time(now).ok_or(CliError::Expiry)?;
         let mut conn = store.write().await?;
-        let system = resource::system(&mut conn, self.system).await?;
+        let system = self.system.row(&mut conn).await?;
+        let fingerprint = meta::key_fingerprint(&mut conn).await?;
         let token = tokens::new_fleet_token().map_err(StoreError::from)?;
         let new = NewGrant {
             acs_system_id: system.acs_system_id,
@@ -192,8 +196,11 @@ impl Create {
         note(&mut conn, "fleet_token.create", &system, &grant, now).await?;
         conn.commit().await?;
         store.close().await;
-        let shown = ("fleet_token", json!(token.as_str()));
-        let row = row(&grant).into_iter().chain([shown]).collect();
+        let shown = [
+            ("fleet_token", json!(token.as_str())),
+            ("fingerprint", json!(fingerprint)),
+        ];
+        let row = row(&grant).into_iter().chain(shown).collect();
         output::one(row, self.store.json);
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! What the commands on resources share: the database, and saying which workspace or system is meant.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use clap::Args;
 use jiff::Timestamp;
@@ -11,8 +11,10 @@ use super::CliError;
 use crate::{
     clock::Clock,
     database::Database,
+    jobs::AgentId,
+    serve::{self, ServeError},
     store::{
-        Store,
+        Store, agents,
         audit::{self, AuditEntry},
         systems::{self, SystemFilter, SystemRow},
         workspaces::{self, WorkspaceRow},
@@ -31,6 +33,21 @@ pub(super) struct StoreArguments {
     /// Show the result as JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// Which access system a command is about.
+#[derive(Args, Debug)]
+pub(super) struct SystemArgument {
+    /// The access system; may be left out where there is only one
+    #[arg(long, value_name = "ID")]
+    system: Option<Uuid>,
+}
+
+impl SystemArgument {
+    /// The system that was named, or the only one.
+    pub(super) async fn row(&self, conn: &mut SqliteConnection) -> Result<SystemRow, CliError> {
+        system(conn, self.system).await
+    }
 }
 
 impl StoreArguments {
@@ -89,6 +106,19 @@ pub(super) async fn all_systems(conn: &mut SqliteConnection) -> Result<Vec<Syste
         systems.extend(found.into_iter().map(|counted| counted.system));
     }
     Ok(systems)
+}
+
+/// The agents that are connected; none where no service runs.
+pub(super) async fn connected(
+    conn: &mut SqliteConnection,
+    database: &Database,
+) -> Result<BTreeSet<AgentId>, CliError> {
+    if !matches!(serve::lock(database), Err(ServeError::AlreadyServed(_))) {
+        return Ok(BTreeSet::new());
+    }
+    let agents = agents::all(conn).await?;
+    let connected = agents.iter().filter(|agent| agent.connected_at.is_some());
+    Ok(connected.map(|agent| AgentId(agent.agent_id)).collect())
 }
 
 /// Notes in the audit trail what the operator did.

@@ -4,6 +4,7 @@
 
 mod apply;
 mod asking;
+mod journal;
 mod operator;
 mod plan;
 mod round;
@@ -100,6 +101,19 @@ pub enum DeskError {
     /// Another session of the same agent is alive.
     #[error("another live session uses this agent's token; give every agent a token of its own")]
     AgentInUse,
+    /// The journal that the agent brings is another agent's.
+    #[error(
+        "the journal in this agent's state folder is another agent's, which the coordinator's log names: pair this pc as that \
+         one with `encoder-coordinator pairing code --agent ID`; or stop the agent and pair it with `encoder-agent pair \
+         --new-journal`, which leaves behind what that journal has still to tell"
+    )]
+    AnothersJournal,
+    /// The agent whose journal it is, is connected.
+    #[error(
+        "the agent whose journal this is, is connected from another pc, so this disk was copied: stop this agent and pair it \
+         with `encoder-agent pair --new-journal`"
+    )]
+    JournalInUse,
     /// The store failed, or the service stops. The log says why.
     #[error("the desk could not store its decision; the log says why")]
     Failed,
@@ -133,6 +147,7 @@ enum Input {
     Operator(commands::Waiting),
     Opened(Box<Opened>),
     Said(AgentId, SessionId, Box<AgentMessage>),
+    TokenRenewed(AgentId),
 }
 
 #[derive(Debug)]
@@ -141,7 +156,7 @@ struct Opened {
     session: SessionId,
     hello: Hello,
     outbox: mpsc::Sender<Outgoing>,
-    answer: oneshot::Sender<Result<(), DeskError>>,
+    answer: oneshot::Sender<Result<AgentId, DeskError>>,
 }
 
 impl Desk {
@@ -168,6 +183,7 @@ impl Desk {
         asker: Arc<dyn AskKeyServer>,
     ) -> Result<Self, StoreError> {
         note_restored(&store, clock, settings.restored).await?;
+        forget_connected(&store).await?;
         let book = load(&store, clock).await?;
         let (inputs, receiver) = mpsc::channel(INPUTS);
         let (commits, watched) = watch::channel(0);
@@ -218,7 +234,7 @@ impl Desk {
         self.commits.clone()
     }
 
-    /// Changes whenever the task comes round to what waits for it, at least twice a second.
+    /// Changes whenever the task comes round to what waits for it, several times a second.
     pub(crate) fn rounds(&self) -> watch::Receiver<u64> {
         self.rounds.clone()
     }
@@ -261,17 +277,18 @@ impl Desk {
         self.send(Input::CredentialDeleted(credential)).await
     }
 
-    /// Opens an agent's session; everything for it then goes into `outbox`, beginning with `welcome`.
+    /// Opens an agent's session; everything for it then goes into `outbox`, beginning with `welcome`. Returns whose session
+    /// it is: that of the agent whose journal came, where it was paired anew.
     ///
     /// # Errors
-    /// [`DeskError`] when another session of the agent is alive, or its token was revoked.
+    /// [`DeskError`] when another session of the agent is alive, its token was revoked, or its journal is another's.
     pub async fn open(
         &self,
         agent: AgentId,
         session: SessionId,
         hello: Hello,
         outbox: mpsc::Sender<Outgoing>,
-    ) -> Result<(), DeskError> {
+    ) -> Result<AgentId, DeskError> {
         let (answer, answered) = oneshot::channel();
         let opened = Opened {
             agent,
@@ -298,6 +315,14 @@ impl Desk {
             .await
     }
 
+    /// Tells that an agent was given another token: a session with the one before ends.
+    ///
+    /// # Errors
+    /// [`DeskError::Failed`] when the service stops.
+    pub async fn token_renewed(&self, agent: AgentId) -> Result<(), DeskError> {
+        self.send(Input::TokenRenewed(agent)).await
+    }
+
     /// Tells that an agent's session has ended.
     pub async fn lost(&self, agent: AgentId, session: SessionId) {
         // A desk that has stopped needs no telling.
@@ -317,6 +342,12 @@ async fn note_restored(store: &Store, clock: Clock, said_so: bool) -> Result<(),
             "the store was restored: every agent is heard before its credentials are bound"
         );
     }
+    Ok(transaction.commit().await?)
+}
+
+async fn forget_connected(store: &Store) -> Result<(), StoreError> {
+    let mut transaction = store.write().await?;
+    agents::forget_connected(&mut transaction).await?;
     Ok(transaction.commit().await?)
 }
 

@@ -16,7 +16,8 @@ use crate::{
     },
     operator::{Answer, Command, EndedJob, Kept, Refused, Released, Report},
     store::{
-        Store, StoreError, agents,
+        Store, StoreError,
+        agents::{self, AgentRow},
         audit::{self, AuditEntry},
         commands, jobs, systems, workspaces,
     },
@@ -76,7 +77,7 @@ async fn decide(
     conn: &mut SqliteConnection,
     now: Timestamp,
     command: &Command,
-) -> Result<(Answer, Vec<Decision>), StoreError> {
+) -> Result<Done, StoreError> {
     Ok(match command {
         Command::AdoptEncoder { encoder, adopted } => {
             let set = book.set_encoder(*encoder, |record| record.adopted = *adopted);
@@ -109,40 +110,69 @@ async fn create_encoder(
     now: Timestamp,
     system: SystemId,
     name: &str,
-) -> Result<(Answer, Vec<Decision>), StoreError> {
+) -> Result<Done, StoreError> {
     let workspace = match systems::by_id(conn, system.0).await? {
         Some(row) => workspaces::find(conn, row.workspace_id).await?,
         None => None,
     };
     if !workspace.is_some_and(|workspace| workspace.is_sandbox) {
-        return Ok((Err(Refused::NotSandbox { system }), Vec::new()));
+        return Ok(refused(Refused::NotSandbox { system }));
     }
     let encoder = EncoderId(ids::new_id(now));
     let decision = book.add_simulated(now, encoder, system, name);
     Ok((Ok(Report::Created { encoder }), vec![decision]))
 }
 
-fn changed_encoder(encoder: EncoderId, set: Option<Decision>) -> (Answer, Vec<Decision>) {
+fn changed_encoder(encoder: EncoderId, set: Option<Decision>) -> Done {
     match set {
         Some(decision) => (Ok(Report::Changed), vec![decision]),
-        None => (Err(Refused::UnknownEncoder { encoder }), Vec::new()),
+        None => refused(Refused::UnknownEncoder { encoder }),
     }
 }
 
-/// Brings the agent to hand. Returns whether its token was revoked, or none when there is no such agent.
+/// What came of a command, and what else follows from it.
+type Done = (Answer, Vec<Decision>);
+
+fn refused(refused: Refused) -> Done {
+    (Err(refused), Vec::new())
+}
+
+/// Brings the agent to hand, if there is one.
 async fn need_agent(
     book: &mut Book,
     conn: &mut SqliteConnection,
     now: Timestamp,
     agent: AgentId,
-) -> Result<Option<bool>, StoreError> {
+) -> Result<Result<AgentRow, Refused>, StoreError> {
     let Some(row) = agents::by_id(conn, agent.0).await? else {
-        return Ok(None);
+        return Ok(Err(Refused::UnknownAgent { agent }));
     };
     if book.agent(agent).is_none() {
         book.admit_agent(row.record(now));
     }
-    Ok(Some(row.revoked_at.is_some()))
+    Ok(Ok(row))
+}
+
+/// Brings the agent to hand, if its token opens something.
+async fn need_unrevoked(
+    book: &mut Book,
+    conn: &mut SqliteConnection,
+    now: Timestamp,
+    agent: AgentId,
+) -> Result<Result<(), Refused>, StoreError> {
+    let known = need_agent(book, conn, now, agent).await?;
+    Ok(known.and_then(|row| match row.revoked_at {
+        Some(_) => Err(Refused::AlreadyRevoked { agent }),
+        None => Ok(()),
+    }))
+}
+
+/// Ends the agent's session, whose token opens nothing any more; whether a new one does is not touched.
+pub(super) fn end_session(book: &mut Book, now: Timestamp, agent: AgentId) -> Decision {
+    Decision {
+        changes: Vec::new(),
+        ..book.revoke(now, agent)
+    }
 }
 
 async fn rename_agent(
@@ -151,10 +181,10 @@ async fn rename_agent(
     now: Timestamp,
     agent: AgentId,
     name: &str,
-) -> Result<(Answer, Vec<Decision>), StoreError> {
+) -> Result<Done, StoreError> {
     agents::rename(conn, agent.0, name).await?;
     let Some(row) = agents::by_id(conn, agent.0).await? else {
-        return Ok((Err(Refused::UnknownAgent { agent }), Vec::new()));
+        return Ok(refused(Refused::UnknownAgent { agent }));
     };
     book.admit_agent(row.record(now));
     Ok((Ok(Report::Changed), Vec::new()))
@@ -166,24 +196,16 @@ async fn renew(
     now: Timestamp,
     agent: AgentId,
     (prefix, hash): (&str, &str),
-) -> Result<(Answer, Vec<Decision>), StoreError> {
-    let refused = match need_agent(book, conn, now, agent).await? {
-        None => Refused::UnknownAgent { agent },
-        Some(_) if book.agent(agent).is_some_and(|agent| agent.retired) => {
-            Refused::Retired { agent }
-        }
-        Some(_) => {
-            let ended = book.revoke(now, agent);
-            // The new token counts from here on, whether the old one was revoked before or not.
-            agents::renew_token(conn, agent.0, prefix, hash).await?;
-            let ended = Decision {
-                changes: Vec::new(),
-                ..ended
-            };
-            return Ok((Ok(Report::Changed), vec![ended]));
-        }
-    };
-    Ok((Err(refused), Vec::new()))
+) -> Result<Done, StoreError> {
+    match need_agent(book, conn, now, agent).await? {
+        Err(unknown) => return Ok(refused(unknown)),
+        Ok(row) if row.retired_at.is_some() => return Ok(refused(Refused::Retired { agent })),
+        Ok(_) => {}
+    }
+    // The new token counts from here on, whether the old one was revoked before or not.
+    agents::renew_token(conn, agent.0, prefix, hash).await?;
+    let ended = end_session(book, now, agent);
+    Ok((Ok(Report::Changed), vec![ended]))
 }
 
 /// Hands the agent a new token, if it is there to take it.
@@ -192,26 +214,22 @@ async fn rotate(
     conn: &mut SqliteConnection,
     now: Timestamp,
     agent: AgentId,
-) -> Result<(Answer, Vec<Decision>), StoreError> {
-    let refused = match need_agent(book, conn, now, agent).await? {
-        None => Refused::UnknownAgent { agent },
-        Some(true) => Refused::AlreadyRevoked { agent },
-        Some(false) => {
-            let session = book.agent(agent).and_then(|record| record.session.as_ref());
-            let Some(session) = session.map(|session| session.id) else {
-                return Ok((Err(Refused::NotConnected { agent }), Vec::new()));
-            };
-            let token = agents::make_next_token(conn, agent.0).await?;
-            let token = SecretText(token.to_string());
-            let handed = Delivery::Message(session, ServiceMessage::Token { token });
-            let decision = Decision {
-                messages: vec![handed],
-                ..Decision::default()
-            };
-            return Ok((Ok(Report::Changed), vec![decision]));
-        }
+) -> Result<Done, StoreError> {
+    if let Err(why) = need_unrevoked(book, conn, now, agent).await? {
+        return Ok(refused(why));
+    }
+    let session = book.agent(agent).and_then(|record| record.session.as_ref());
+    let Some(session) = session.map(|session| session.id) else {
+        return Ok(refused(Refused::NotConnected { agent }));
     };
-    Ok((Err(refused), Vec::new()))
+    let token = agents::make_next_token(conn, agent.0).await?;
+    let token = SecretText(token.to_string());
+    let handed = Delivery::Message(session, ServiceMessage::Token { token });
+    let decision = Decision {
+        messages: vec![handed],
+        ..Decision::default()
+    };
+    Ok((Ok(Report::Changed), vec![decision]))
 }
 
 async fn revoke(
@@ -219,17 +237,13 @@ async fn revoke(
     conn: &mut SqliteConnection,
     now: Timestamp,
     agent: AgentId,
-) -> Result<(Answer, Vec<Decision>), StoreError> {
-    let refused = match need_agent(book, conn, now, agent).await? {
-        None => Refused::UnknownAgent { agent },
-        Some(true) => Refused::AlreadyRevoked { agent },
-        Some(false) => {
-            let decision = book.revoke(now, agent);
-            let still_awaited = book.awaited_agents().any(|awaited| awaited.id == agent);
-            return Ok((Ok(Report::Revoked { still_awaited }), vec![decision]));
-        }
-    };
-    Ok((Err(refused), Vec::new()))
+) -> Result<Done, StoreError> {
+    if let Err(why) = need_unrevoked(book, conn, now, agent).await? {
+        return Ok(refused(why));
+    }
+    let decision = book.revoke(now, agent);
+    let still_awaited = book.awaited_agents().any(|awaited| awaited.id == agent);
+    Ok((Ok(Report::Revoked { still_awaited }), vec![decision]))
 }
 
 async fn retire(
@@ -237,12 +251,13 @@ async fn retire(
     conn: &mut SqliteConnection,
     now: Timestamp,
     agent: AgentId,
-) -> Result<(Answer, Vec<Decision>), StoreError> {
-    if need_agent(book, conn, now, agent).await?.is_none() {
-        return Ok((Err(Refused::UnknownAgent { agent }), Vec::new()));
-    }
-    if book.agent(agent).is_some_and(|agent| agent.retired) {
-        return Ok((Err(Refused::AlreadyRetired { agent }), Vec::new()));
+) -> Result<Done, StoreError> {
+    match need_agent(book, conn, now, agent).await? {
+        Err(unknown) => return Ok(refused(unknown)),
+        Ok(row) if row.retired_at.is_some() => {
+            return Ok(refused(Refused::AlreadyRetired { agent }));
+        }
+        Ok(_) => {}
     }
     let was_awaited = book.awaited_agents().any(|awaited| awaited.id == agent);
     let decision = book.retire(now, agent);
@@ -272,7 +287,7 @@ async fn release(
     conn: &mut SqliteConnection,
     now: Timestamp,
     credential: CredentialId,
-) -> Result<(Answer, Vec<Decision>), StoreError> {
+) -> Result<Done, StoreError> {
     let mut cards = Vec::new();
     for hold in jobs::holds(conn, credential).await? {
         need_job(book, conn, hold.job).await?;
@@ -287,10 +302,8 @@ async fn release(
             let kept = Vec::new();
             (Ok(Report::Released { released, kept }), vec![decision])
         }
-        Err(NotReleased::StillOpen(job)) => {
-            (Err(Refused::StillOpen { credential, job }), Vec::new())
-        }
-        Err(NotReleased::NotHeld) => (Err(Refused::NotHeld { credential }), Vec::new()),
+        Err(NotReleased::StillOpen(job)) => refused(Refused::StillOpen { credential, job }),
+        Err(NotReleased::NotHeld) => refused(Refused::NotHeld { credential }),
     })
 }
 
@@ -300,7 +313,7 @@ async fn release_all(
     conn: &mut SqliteConnection,
     now: Timestamp,
     system: SystemId,
-) -> Result<(Answer, Vec<Decision>), StoreError> {
+) -> Result<Done, StoreError> {
     let (mut all_released, mut all_kept, mut all_decisions) = (Vec::new(), Vec::new(), Vec::new());
     for credential in jobs::held_credentials(conn, system).await? {
         let (answer, decisions) = release(book, conn, now, credential).await?;

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{DeskError, Outgoing, apply::apply, plan::plan_message};
 use crate::{
-    jobs::{AuditAction, Change, Decision, Delivery, SessionId, Violation},
+    jobs::{AgentId, AuditAction, Change, Decision, Delivery, SessionId, Violation},
     secrets::MasterKey,
     store::StoreError,
 };
@@ -20,7 +20,7 @@ type Reply<T> = (oneshot::Sender<Result<T, DeskError>>, Result<T, DeskError>);
 pub(super) struct Round {
     pub(super) outgoing: Vec<(SessionId, Outgoing)>,
     pub(super) answers: Vec<Reply<JobId>>,
-    pub(super) greetings: Vec<Reply<()>>,
+    pub(super) greetings: Vec<Reply<AgentId>>,
     /// How jobs ended.
     pub(super) ended: Vec<(JobKind, String)>,
 }

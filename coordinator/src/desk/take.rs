@@ -8,7 +8,9 @@ use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::{
-    Asked, DeskError, Input, Opened, Outgoing, Round, new_job, operator::obey, scanned::take_scan,
+    Asked, DeskError, Input, Opened, Outgoing, Round, journal, new_job,
+    operator::{end_session, obey},
+    scanned::take_scan,
     task::Task,
 };
 use crate::{
@@ -58,11 +60,20 @@ impl Task {
             Input::Lost(agent, session) => {
                 self.sessions.remove(&session);
                 book.session_lost(self.clock.utc(), agent, session);
+                if !self.sessions.values().any(|(live, _)| *live == agent) {
+                    agents::set_connected(conn, agent, None).await?;
+                }
             }
             Input::Opened(opened) => self.opened(book, conn, *opened, round).await?,
             Input::Said(agent, session, message) => {
                 self.said(book, conn, agent, session, *message, round)
                     .await?;
+            }
+            Input::TokenRenewed(agent) => {
+                let now = self.clock.utc();
+                let ended = end_session(book, now, agent);
+                let key = self.store.master_key();
+                round.carry_out(conn, key, now, ended).await?;
             }
         }
         Ok(())
@@ -133,10 +144,7 @@ impl Task {
             outbox,
             answer,
         } = opened;
-        let live = self.sessions.values().find(|(live, _)| *live == agent);
-        if let Some((_, first)) = live {
-            // A full outbox is no answer either: that session ends by itself.
-            let _ = first.try_send(Outgoing::Probe);
+        if self.is_alive(agent) {
             round.greetings.push((answer, Err(DeskError::AgentInUse)));
             return Ok(());
         }
@@ -146,6 +154,15 @@ impl Task {
             round.greetings.push((answer, Err(DeskError::Revoked)));
             return Ok(());
         };
+        let is_alive = |agent| self.is_alive(agent);
+        let row = match journal::owner(book, conn, row, &hello, is_alive, now).await? {
+            Ok(row) => row,
+            Err(error) => {
+                round.greetings.push((answer, Err(error)));
+                return Ok(());
+            }
+        };
+        let agent = AgentId(row.agent_id);
         if book.agent(agent).is_none() {
             book.admit_agent(row.record(now));
         }
@@ -156,7 +173,8 @@ impl Task {
             }
         }
         self.sessions.insert(session, (agent, outbox));
-        round.greetings.push((answer, Ok(())));
+        agents::set_connected(conn, agent, Some(now)).await?;
+        round.greetings.push((answer, Ok(agent)));
         let open_jobs = hello.open_jobs.iter();
         let named: Vec<Uuid> = open_jobs.filter_map(|open| open.credential_id).collect();
         let decision = match own_credentials(book, conn, agent, &named).await? {
@@ -167,6 +185,16 @@ impl Task {
         round
             .carry_out_or_end(conn, key, now, session, decision)
             .await
+    }
+
+    /// Whether a session has the agent's place; it must show then that it is alive.
+    fn is_alive(&self, agent: AgentId) -> bool {
+        let live = self.sessions.values().find(|(live, _)| *live == agent);
+        if let Some((_, first)) = live {
+            // A full outbox is no answer either: that session ends by itself.
+            let _ = first.try_send(Outgoing::Probe);
+        }
+        live.is_some()
     }
 
     fn note_problems(&self, agent: AgentId, problems: &[String]) {

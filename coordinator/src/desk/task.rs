@@ -23,8 +23,9 @@ use crate::{
 
 /// How many inputs share one transaction at most.
 const BATCH: usize = 64;
-/// How often the operator's commands are looked for, and whether a store that failed can be written again.
-const CHECK: Duration = Duration::from_millis(500);
+/// How often the operator's commands are looked for, and whether a store that failed can be written again: a revoked token
+/// ends its session within a second.
+const CHECK: Duration = Duration::from_millis(200);
 /// How long a turn waits at least while key servers are asked about simulated cards.
 const WHILE_ASKING: Duration = Duration::from_millis(100);
 /// How many settled jobs and holds stay at hand.

@@ -209,7 +209,11 @@ pub(super) async fn ask(
             ApiError::NotFound(Resource::AcsEncoder, encoder.acs_encoder_id),
             |credential| ApiError::NotFound(Resource::AcsCredential, credential.0),
         ),
-        DeskError::AgentInUse | DeskError::Failed | DeskError::Revoked => error.into(),
+        DeskError::AgentInUse
+        | DeskError::AnothersJournal
+        | DeskError::Failed
+        | DeskError::JournalInUse
+        | DeskError::Revoked => error.into(),
     })?;
     let mut conn = state.store.read().await?;
     let attempt = action_attempts::find_json(&mut conn, caller, attempt.0).await?;

@@ -305,9 +305,11 @@ impl From<DeskError> for ApiError {
     fn from(error: DeskError) -> Self {
         match error {
             DeskError::Failed => Self::Unavailable,
-            DeskError::AgentInUse | DeskError::Revoked | DeskError::Unknown => {
-                Self::Internal(error.to_string())
-            }
+            DeskError::AgentInUse
+            | DeskError::AnothersJournal
+            | DeskError::JournalInUse
+            | DeskError::Revoked
+            | DeskError::Unknown => Self::Internal(error.to_string()),
         }
     }
 }

@@ -67,6 +67,12 @@ impl Book {
         self.agents.insert(agent.id, agent);
     }
 
+    /// Forgets an agent that was never heard.
+    pub fn drop_agent(&mut self, agent: AgentId) {
+        self.agents.remove(&agent);
+        self.restored.awaited.retain(|awaited| *awaited != agent);
+    }
+
     /// Takes in an encoder of the store.
     pub fn admit_encoder(&mut self, encoder: EncoderRecord) {
         self.encoders.insert(encoder.id, encoder);

@@ -35,6 +35,8 @@ pub struct AgentRow {
     pub retired_at: Option<Timestamp>,
     /// What tells the PC that it was paired on from others.
     pub machine: Option<String>,
+    /// Since when it is connected, as far as the running service knows.
+    pub connected_at: Option<Timestamp>,
     /// When its token last came from where it should not have, and what was seen.
     pub clash: Option<(Timestamp, String)>,
 }
@@ -68,6 +70,7 @@ impl FromRow<'_, SqliteRow> for AgentRow {
             revoked_at: columns::optional_time(row, "revoked_ms")?,
             retired_at: columns::optional_time(row, "retired_ms")?,
             machine: row.try_get("machine")?,
+            connected_at: columns::optional_time(row, "connected_ms")?,
             clash: columns::optional_time(row, "clash_ms")?.zip(row.try_get("clash")?),
         })
     }
@@ -95,6 +98,7 @@ pub async fn create(
         revoked_at: None,
         retired_at: None,
         machine: None,
+        connected_at: None,
         clash: None,
     };
     sqlx::query(
@@ -211,6 +215,64 @@ pub async fn of_machine(
     .bind(agent.agent_id.to_string())
     .fetch_all(conn)
     .await?)
+}
+
+/// The agent other than `except`, not retired, that last brought this journal.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn of_journal(
+    conn: &mut SqliteConnection,
+    own_id: Uuid,
+    except: Uuid,
+) -> Result<Option<AgentRow>, StoreError> {
+    Ok(sqlx::query_as(
+        "SELECT * FROM agents WHERE own_id = ? AND agent_id <> ? AND retired_ms IS NULL ORDER BY agent_id LIMIT 1",
+    )
+    .bind(own_id.to_string())
+    .bind(except.to_string())
+    .fetch_optional(conn)
+    .await?)
+}
+
+/// Gives an agent token and machine of another one that was never heard, which is gone then.
+///
+/// # Errors
+/// [`StoreError::Query`] when a statement fails.
+pub async fn take_over(
+    conn: &mut SqliteConnection,
+    agent_id: Uuid,
+    unheard: Uuid,
+) -> Result<(), StoreError> {
+    let (agent_id, unheard) = (agent_id.to_string(), unheard.to_string());
+    let given = "SELECT token_hash, prefix, machine FROM agents WHERE agent_id = ?";
+    let (hash, prefix, machine): (Vec<u8>, String, Option<String>) = sqlx::query_as(given)
+        .bind(&unheard)
+        .fetch_one(&mut *conn)
+        .await?;
+    for statement in [
+        "UPDATE pairings SET agent_id = ?1 WHERE agent_id = ?2",
+        "UPDATE pairing_grants SET agent_id = ?1 WHERE agent_id = ?2",
+        "DELETE FROM awaited_agents WHERE agent_id = ?2 AND ?1 <> ?2",
+        "DELETE FROM agents WHERE agent_id = ?2 AND ?1 <> ?2",
+    ] {
+        sqlx::query(statement)
+            .bind(&agent_id)
+            .bind(&unheard)
+            .execute(&mut *conn)
+            .await?;
+    }
+    sqlx::query(
+        "UPDATE agents SET token_hash = ?, prefix = ?, machine = ?, next_token_hash = NULL, next_prefix = NULL, \
+         revoked_ms = NULL, clash_ms = NULL, clash = NULL WHERE agent_id = ?",
+    )
+    .bind(hash)
+    .bind(prefix)
+    .bind(machine)
+    .bind(agent_id)
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Notes that an agent's token came from where it should not have, unless that was noted within the last hour. Returns
@@ -347,6 +409,34 @@ pub async fn save(conn: &mut SqliteConnection, agent: &AgentRecord) -> Result<()
         .bind(columns::optional_text(agent.own_id))
         .bind(i64::try_from(agent.last_sequence).unwrap_or(i64::MAX))
         .bind(agent.id.to_string())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Stores since when the agent is connected; none once it is not.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn set_connected(
+    conn: &mut SqliteConnection,
+    agent: AgentId,
+    since: Option<Timestamp>,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE agents SET connected_ms = ? WHERE agent_id = ?")
+        .bind(since.map(Timestamp::as_millisecond))
+        .bind(agent.to_string())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// No agent is connected: the service starts.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn forget_connected(conn: &mut SqliteConnection) -> Result<(), StoreError> {
+    sqlx::query("UPDATE agents SET connected_ms = NULL WHERE connected_ms IS NOT NULL")
         .execute(conn)
         .await?;
     Ok(())

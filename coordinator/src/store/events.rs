@@ -54,6 +54,9 @@ pub enum EventType {
     AcsEncoderAdded,
     /// An encoder takes no jobs any more: it was disowned.
     AcsEncoderRemoved,
+    /// The token or the disk of an agent is on a second PC. No event of the published API: the document that is served names
+    /// it.
+    AcsSystemAgentCopied,
     /// A user was made.
     AcsUserCreated,
     /// A user was deleted.
@@ -82,6 +85,7 @@ impl EventType {
             Self::AcsCredentialReissued => "acs_credential.reissued",
             Self::AcsEncoderAdded => "acs_encoder.added",
             Self::AcsEncoderRemoved => "acs_encoder.removed",
+            Self::AcsSystemAgentCopied => "acs_system.agent_copied",
             Self::AcsUserCreated => "acs_user.created",
             Self::AcsUserDeleted => "acs_user.deleted",
         }
@@ -110,6 +114,7 @@ impl EventType {
             Self::AcsCredentialReissued => "An ACS credential was reissued.",
             Self::AcsEncoderAdded => "An ACS encoder was added.",
             Self::AcsEncoderRemoved => "An ACS encoder was removed.",
+            Self::AcsSystemAgentCopied => "An agent's token or disk is on a second PC.",
             Self::AcsUserCreated => "An ACS user was created.",
             Self::AcsUserDeleted => "An ACS user was deleted.",
         }

@@ -61,6 +61,32 @@ pub async fn set_demo_workspace(
     Ok(())
 }
 
+/// The fingerprint of the key that the service encrypts with; none where it does not encrypt itself, or never ran.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn key_fingerprint(conn: &mut SqliteConnection) -> Result<Option<String>, StoreError> {
+    let row = sqlx::query("SELECT key_fingerprint FROM store_meta")
+        .fetch_one(conn)
+        .await?;
+    Ok(row.try_get("key_fingerprint")?)
+}
+
+/// Remembers the fingerprint of the key that the service encrypts with.
+///
+/// # Errors
+/// [`StoreError::Query`] when the statement fails.
+pub async fn set_key_fingerprint(
+    conn: &mut SqliteConnection,
+    fingerprint: Option<&str>,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE store_meta SET key_fingerprint = ?")
+        .bind(fingerprint)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Writes what is there already: whoever can commit that can store.
 ///
 /// # Errors

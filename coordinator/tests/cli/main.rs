@@ -1,7 +1,12 @@
 //! The commands as people and scripts run them: the built program, its files and its output.
 
-#![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a step that fails is a test that fails"
+)]
 
+mod agent;
 mod operator;
 mod program;
 mod resources;

@@ -1,10 +1,13 @@
 //! What the operator does to a running service, and to one that does not run.
 
-use std::{fs, path::Path, process::Output};
+use std::{fs, path::Path, process::Output, time::Instant};
 
 use serde_json::{Value, json};
 
-use super::program::{Service, answer, complaint, run};
+use super::{
+    agent::Agent,
+    program::{Service, answer, complaint, run},
+};
 
 const COMMON: [&str; 2] = ["--database", "sqlite:store.db"];
 
@@ -148,4 +151,36 @@ fn a_copy_made_otherwise_is_restored_when_the_operator_says_so() {
     // It stays restored until the agent was heard or retired, whoever starts it.
     let later = Service::start(here);
     assert_eq!(awaited(&later)[0]["agent_id"], agent_of(here).as_str());
+}
+
+/// By the program beside the service, as the operator does it. How long it takes is told and decides nothing.
+#[tokio::test]
+async fn a_revoked_token_ends_its_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let service = Service::start(here);
+    let mut agent = Agent::connect(&service).await;
+    let id = agent_of(here);
+    let listed = answer(here, &["agent", "list"]);
+    assert!(listed[0]["connected_since"].is_string(), "{listed}");
+    let revoke = {
+        let (here, id) = (here.to_owned(), id.clone());
+        move || answer(&here, &["agent", "revoke", &id])
+    };
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "what is told to people is the true time"
+    )]
+    let begun = Instant::now();
+    let revoking = tokio::task::spawn_blocking(revoke);
+    let bye = agent.bye().await;
+    println!(
+        "from the command's start to the session's end: {:?}",
+        begun.elapsed()
+    );
+    assert_eq!(bye["reason"], "revoked", "{bye}");
+    assert_eq!(revoking.await.unwrap()["revoked"], id.as_str());
+    drop(agent);
+    let listed = answer(here, &["agent", "list"]);
+    assert!(listed[0]["revoked_at"].is_string(), "{listed}");
 }

@@ -4,12 +4,14 @@ use axum::{
     body::Body,
     http::{Method, Request},
 };
-use encoder_protocols::wire::{ByeReason, PAIR_PATH, ServiceMessage};
+use encoder_protocols::wire::{
+    ByeReason, JobFinished, Outcome, PAIR_PATH, ServiceMessage, Touched,
+};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::fake::{Fake, Site};
+use super::fake::{Fake, Site, card};
 use crate::{
     clock::set as clock,
     desk::DeskSettings,
@@ -267,7 +269,126 @@ async fn copies_of_a_machine_are_noted() {
     }
     let (_, seen) = row(&site, &two.body["agent_id"]).await.clash.unwrap();
     assert_eq!(seen, "copied to another PC, COPY");
-    assert_eq!(audit(&site, "agent.clash").await, [seen]);
+    assert_eq!(audit(&site, "agent.clash").await, [seen.as_str()]);
+    let path = "/events/list?since=2020-01-01T00:00:00Z&event_type=acs_system.agent_copied";
+    let events = site.bench.get(path).await;
+    let events = events.ok("events").as_array().unwrap();
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0]["agent_id"], two.body["agent_id"]);
+    assert_eq!(events[0]["agent_name"], "DESK-1");
+    assert_eq!(events[0]["detail"], seen);
+    assert_eq!(events[0]["acs_system_id"], json!(site.bench.system));
+}
+
+/// A PC whose agent was paired, has done a job, and was told of no acknowledgement; its token is revoked.
+struct Former {
+    agent: Fake,
+    id: Value,
+    encoder: String,
+    credential: String,
+    owed: JobFinished,
+}
+
+impl Former {
+    async fn start(site: &Site) -> Self {
+        let answer = pair(site, &code(site).await, 'a', "m1").await;
+        let mut agent = Fake::connect(site, &token(&answer)).await;
+        let encoder = agent.list(site, &["desk"]).await.remove(0);
+        let told = site.credential().await;
+        site.issue(&mut agent, &encoder, &told, "aabbccdd").await;
+        let credential = site.credential().await;
+        site.encode(&encoder, &credential).await;
+        let job = agent.job().await;
+        agent.present_for_image(&job, 1, "bbccddee").await;
+        let on = Some(card("bbccddee"));
+        let owed = agent.outcome(&job, Outcome::Success, Touched::Written, on);
+        Self {
+            agent,
+            id: answer.body["agent_id"].clone(),
+            encoder,
+            credential,
+            owed,
+        }
+    }
+
+    fn agent_id(&self) -> AgentId {
+        AgentId(self.id.as_str().unwrap().parse().unwrap())
+    }
+
+    async fn revoke(&mut self, site: &Site) {
+        let agent = self.agent_id();
+        site.command(&Command::RevokeAgent { agent }).await.unwrap();
+        assert_eq!(self.agent.bye().await.reason, ByeReason::Revoked);
+    }
+}
+
+async fn names(site: &Site) -> Vec<Uuid> {
+    let mut conn = site.bench.state.store.read().await.unwrap();
+    let agents = agents::all(&mut conn).await.unwrap();
+    agents.iter().map(|agent| agent.agent_id).collect()
+}
+
+#[tokio::test]
+async fn a_pc_that_is_paired_anew_goes_on_as_the_agent_whose_journal_it_has() {
+    let site = Site::start().await;
+    let mut former = Former::start(&site).await;
+    let before = names(&site).await;
+    former.revoke(&site).await;
+    let answer = pair(&site, &code(&site).await, 'b', "m1").await;
+    assert_ne!(answer.body["agent_id"], former.id);
+    let (token, owed) = (token(&answer), former.owed.clone());
+    former.agent.reconnect(&site, &token).await;
+    let welcome = former.agent.greet(Vec::new()).await;
+    // Of what was told before nothing is told again.
+    assert_eq!(welcome.last_sequence, owed.sequence - 1);
+    former.agent.finish(owed).await;
+    let credential = site.credential_now(&former.credential).await;
+    assert_eq!(credential["is_issued"], true);
+    let listed = former.agent.list(&site, &["desk"]).await;
+    assert_eq!(listed, [former.encoder]);
+    assert_eq!(names(&site).await, before);
+    assert_eq!(audit(&site, "agent.rejoin").await.len(), 1);
+    assert!(opens(&site, &token).await);
+}
+
+#[tokio::test]
+async fn a_journal_whose_agent_is_connected_or_elsewhere_is_refused_by_name() {
+    let site = Site::start().await;
+    let mut former = Former::start(&site).await;
+    // The same machine to all appearances, and another one.
+    let copies = [
+        ("m1", ByeReason::AgentInUse, "is connected from another pc"),
+        ("m2", ByeReason::ProtocolError, "is another agent's"),
+    ];
+    for (attempt, (machine, reason, said)) in ['b', 'c'].into_iter().zip(copies) {
+        let answer = pair(&site, &code(&site).await, attempt, machine).await;
+        let mut copy = Fake::dial(&site, &token(&answer)).await;
+        copy.agent_id = former.agent.agent_id;
+        copy.hello(Vec::new()).await;
+        let bye = tokio::select! {
+            bye = copy.bye() => bye,
+            other = former.agent.hear_pings() => panic!("the first session ended: {other:?}"),
+        };
+        assert_eq!(bye.reason, reason, "{bye:?}");
+        assert!(
+            bye.message.contains(said) && bye.message.contains("--new-journal"),
+            "{bye:?}"
+        );
+    }
+    assert_eq!(audit(&site, "agent.clash").await.len(), 1);
+    former.agent.finish(former.owed.clone()).await;
+}
+
+#[tokio::test]
+async fn pairing_an_agent_again_ends_the_session_of_its_old_token() {
+    let site = Site::start().await;
+    let (id, before) = site.agent("desk").await;
+    let mut connected = Fake::connect(&site, &before).await;
+    let (_, code) = grant(&site, GrantKind::Code, Some(id), 1).await;
+    let answer = pair(&site, &code, 'a', "m1").await;
+    assert_eq!(connected.bye().await.reason, ByeReason::Revoked);
+    connected.reconnect(&site, &token(&answer)).await;
+    connected.greet(Vec::new()).await;
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! What the paths answer: the published API document, of which `openapi/seam.json` is a subset, with the differences of
 //! this service.
 //!
-//! Where this service differs on purpose, [`FIELDS`], [`guide_vocabulary`] and [`unassigned_cards`] say how and why; there
-//! is no other place for it.
+//! Where this service differs on purpose, [`FIELDS`], [`guide_vocabulary`], [`unassigned_cards`] and [`copied_agents`] say how
+//! and why; there is no other place for it.
 
 use std::sync::LazyLock;
 
@@ -133,6 +133,7 @@ static PUBLISHED: LazyLock<Value> = LazyLock::new(|| {
     let mut document: Value = serde_json::from_str(subset).unwrap_or_default();
     guide_vocabulary(&mut document);
     unassigned_cards(&mut document);
+    copied_agents(&mut document);
     adapt(&mut document, true);
     document
 });
@@ -192,6 +193,31 @@ fn unassigned_cards(document: &mut Value) {
             ]});
         }
     }
+}
+
+/// The event `acs_system.agent_copied`: the token or the disk of an agent is on a second PC. The document has events of devices
+/// and systems, none of which says so; `acs_system.disconnected` would say that no card can be encoded, which is not so.
+fn copied_agents(document: &mut Value) {
+    let events = document.pointer_mut("/components/schemas/event/oneOf");
+    let Some(events) = events.and_then(Value::as_array_mut) else {
+        return;
+    };
+    let named = |event: &&Value| event["properties"]["event_type"]["enum"][0] == "acs_system.added";
+    let Some(mut event) = events.iter().find(named).cloned() else {
+        return;
+    };
+    event["properties"]["event_type"]["enum"] = json!(["acs_system.agent_copied"]);
+    for (name, schema) in [
+        ("agent_id", json!({"type": "string", "format": "uuid"})),
+        ("agent_name", json!({"type": "string"})),
+        ("detail", json!({"type": "string"})),
+    ] {
+        event["properties"][name] = schema;
+        if let Some(required) = event["required"].as_array_mut() {
+            required.push(json!(name));
+        }
+    }
+    events.push(event);
 }
 
 fn complete_errors(errors: &mut Vec<Value>) {
