@@ -1,3 +1,6 @@
 //! What the fuzz targets reach of this crate beside its open parts.
 
-pub use crate::session::{Conversation, Said, retry_after};
+pub use crate::{
+    pairing::issuer,
+    session::{Conversation, Said, http_answer, retry_after},
+};

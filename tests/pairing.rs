@@ -17,7 +17,11 @@ use std::{
     time::Duration,
 };
 
-use desk::{AgentProcess, coordinator::Coordinator, soon};
+use desk::{
+    AgentProcess,
+    coordinator::{Coordinator, files},
+    soon,
+};
 use encoder_coordinator::{
     jobs::AgentId, operator, pairing::CODE_LIFETIME, store::pairing::GrantKind,
 };
@@ -85,6 +89,20 @@ impl Pc {
 
 fn assert_refused((done, said): (bool, String), expected: &str) {
     assert!(!done && said.contains(expected), "{expected}: {said}");
+}
+
+fn testdata(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/pairing/testdata");
+    folder.join(name)
+}
+
+/// The fingerprint that a coordinator has, as an agent tells that looked for another one.
+fn fingerprint(coordinator: &Coordinator) -> String {
+    let other = "11".repeat(32);
+    let arguments = ["pair", &coordinator.endpoint, "--fingerprint", &other];
+    let (_, said) = Pc::new().ask(&arguments, "BCDF2345");
+    let (_, found) = said.split_once("its key has ").unwrap();
+    found.get(..64).unwrap().to_owned()
 }
 
 /// What this process, and so the coordinator in it, logs at its most talkative.
@@ -228,9 +246,7 @@ async fn roads_that_cannot_be_trusted_are_refused_before_anything_is_sent() {
 
 #[tokio::test]
 async fn an_encrypted_coordinator_is_pinned_by_its_fingerprint() {
-    let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/pairing/testdata");
-    let (certificate, key) = (testdata.join("paired.pem"), testdata.join("paired.key"));
-    let coordinator = Coordinator::encrypting(&certificate, &key);
+    let coordinator = Coordinator::encrypting(&testdata("paired.pem"), &testdata("paired.key"));
     let pc = Pc::new();
     let code = coordinator.code().await;
     let url = coordinator.endpoint.as_str();
@@ -346,4 +362,87 @@ async fn an_agent_that_is_paired_anew_stays_the_one_whose_journal_it_has() {
     let agent = pc.run();
     agent.logs("connected; session").await;
     assert_eq!(coordinator.agents().await.len(), before.len() + 1);
+}
+
+#[tokio::test]
+async fn agents_show_the_certificate_that_the_coordinator_asks_for() {
+    let asking = |authority: &str| {
+        Coordinator::serving(|options| {
+            let mut files = files(&testdata("paired.pem"), &testdata("paired.key"));
+            files.client_authorities = Some(testdata(authority));
+            options.certificate = Some(files);
+        })
+    };
+    let (coordinator, other) = (asking("authority.pem"), asking("inspection.pem"));
+    let known_by = fingerprint(&coordinator);
+    let (without, with) = (
+        Pc::new(),
+        Pc::with(&format!(
+            "client_certificate = {:?}\nclient_key = {:?}",
+            testdata("client.pem"),
+            testdata("other.key")
+        )),
+    );
+    let pair = |pc: &Pc, coordinator: &Coordinator, code: &str| {
+        let url = coordinator.endpoint.as_str();
+        pc.ask(&["pair", url, code, "--fingerprint", &known_by], "")
+    };
+    let none = "takes agents with a client certificate only";
+    assert_refused(
+        pair(&without, &coordinator, &coordinator.code().await),
+        none,
+    );
+    assert_refused(
+        pair(&with, &other, &other.code().await),
+        "does not take this agent's client certificate (UnknownCA)",
+    );
+    let (done, said) = pair(&with, &coordinator, &coordinator.code().await);
+    assert!(done, "{said}");
+    let mut agent = with.run();
+    agent.logs("connected; session").await;
+    agent.terminate();
+    agent.end().await;
+    std::fs::write(with.file("agent.toml"), "state_dir = \"state\"\n").unwrap();
+    with.run().logs(none).await;
+}
+
+#[tokio::test]
+async fn a_change_of_key_and_authority_that_was_announced_locks_nobody_out() {
+    let old = |next: Option<&str>| {
+        Coordinator::serving(|options| {
+            options.certificate = Some(files(&testdata("paired.pem"), &testdata("paired.key")));
+            options.next_certificate = next.map(testdata);
+        })
+    };
+    let (paired, inspected) = (old(None), "inspected.pem");
+    let known_by = fingerprint(&paired);
+    // Where the agent finds the coordinator afterwards, which knows no token of the one before.
+    let moved = Coordinator::encrypting(&testdata(inspected), &testdata("other.key"));
+    for (coordinator, expected) in [
+        (paired, "is not the one that this agent was paired with"),
+        (old(Some(inspected)), "refused the token (http 401)"),
+        // The authority alone will do.
+        (old(Some("inspection.pem")), "refused the token (http 401)"),
+    ] {
+        let (pc, url) = (Pc::new(), coordinator.endpoint.as_str());
+        let code = coordinator.code().await;
+        let (done, said) = pc.ask(&["pair", url, &code, "--fingerprint", &known_by], "");
+        assert!(done, "{said}");
+        let mut agent = pc.run();
+        agent.logs("connected; session").await;
+        if expected.contains("401") {
+            agent.logs("will have another certificate").await;
+        }
+        agent.terminate();
+        agent.end().await;
+        let port = |coordinator: &Coordinator| {
+            let (_, port) = coordinator.endpoint.rsplit_once(':').unwrap();
+            port.to_owned()
+        };
+        let mut pairing = pc.pairing();
+        let url = pairing["url"].as_str().unwrap();
+        pairing["url"] = url.replace(&port(&coordinator), &port(&moved)).into();
+        std::fs::write(pc.file("state/pairing.json"), pairing.to_string()).unwrap();
+        pc.run().logs(expected).await;
+    }
 }

@@ -20,7 +20,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
@@ -34,12 +34,26 @@ use crate::{encryption::Encryption, state::StopSignal};
 /// How long accepting pauses where the system has nothing left for one more connection.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long a connection that could not be encrypted stays open, so that the client reads why.
+const UNREAD_TIME: Duration = Duration::from_secs(1);
+
 /// The longest head of a request, in bytes.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 /// Whose connection a request came over.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) IpAddr);
+
+/// Whether a client has shown a certificate of the agents' authorities.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum ClientCertificate {
+    /// Nobody is asked for one.
+    NotAsked,
+    /// It was asked and has shown none.
+    Missing,
+    /// It has, and the certificate is good.
+    Shown,
+}
 
 /// What connections may take.
 #[derive(Clone, Copy, Debug)]
@@ -84,13 +98,18 @@ pub(crate) async fn serve(
             continue;
         };
         let (app, stop) = (app.clone(), stop.clone());
-        let acceptor = encryption.as_ref().map(|encryption| encryption.acceptor());
+        let encryption = encryption.as_ref();
+        let encryption = encryption.map(|it| (it.acceptor(), it.asks_clients()));
         connections.spawn(async move {
-            match acceptor {
-                None => answer(stream, peer, app, limits, &stop).await,
-                Some(acceptor) => {
+            match encryption {
+                None => {
+                    let from = (peer, ClientCertificate::NotAsked);
+                    answer(stream, from, app, limits, &stop).await;
+                }
+                Some((acceptor, asks)) => {
                     if let Some(stream) = encrypt(stream, &acceptor, limits, &stop).await {
-                        answer(stream, peer, app, limits, &stop).await;
+                        let from = (peer, shown(&stream, asks));
+                        answer(stream, from, app, limits, &stop).await;
                     }
                 }
             }
@@ -147,22 +166,54 @@ async fn encrypt(
     limits: Limits,
     stop: &StopSignal,
 ) -> Option<TlsStream<TcpStream>> {
+    let accepting = acceptor.accept(stream).into_fallible();
     let encrypted = tokio::select! {
-        encrypted = tokio::time::timeout(limits.head, acceptor.accept(stream)) => encrypted,
+        encrypted = tokio::time::timeout(limits.head, accepting) => encrypted,
         () = stop.stopped() => return None,
     };
-    let encrypted = encrypted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-    encrypted
-        .inspect_err(|error| tracing::debug!(%error, "a connection was not encrypted"))
-        .ok()
+    match encrypted {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err((error, stream))) => {
+            tracing::debug!(%error, "a connection was not encrypted");
+            let _ = tokio::time::timeout(UNREAD_TIME, read_to_end(stream)).await;
+            None
+        }
+        Err(_) => {
+            tracing::debug!("a connection was not encrypted in time");
+            None
+        }
+    }
 }
 
-async fn answer<S>(stream: S, peer: Peer, app: Router, limits: Limits, stop: &StopSignal)
-where
+/// Lets the client read why: what it sent and nobody read resets the connection once it is dropped, and a reset overtakes the
+/// alert.
+async fn read_to_end(mut stream: TcpStream) {
+    let _ = stream.shutdown().await;
+    let mut unread = [0; 1024];
+    while let Ok(1..) = stream.read(&mut unread).await {}
+}
+
+fn shown(stream: &TlsStream<TcpStream>, asks: bool) -> ClientCertificate {
+    let (_, connection) = stream.get_ref();
+    match connection.peer_certificates() {
+        _ if !asks => ClientCertificate::NotAsked,
+        Some([_, ..]) => ClientCertificate::Shown,
+        Some([]) | None => ClientCertificate::Missing,
+    }
+}
+
+async fn answer<S>(
+    stream: S,
+    (peer, certificate): (Peer, ClientCertificate),
+    app: Router,
+    limits: Limits,
+    stop: &StopSignal,
+) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let app = app.map_request(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(certificate);
         request.map(Body::new)
     });
     let connection = http1::Builder::new()

@@ -3,6 +3,9 @@
 //! Whoever renews certificates replaces the files; the service takes the new ones within ten seconds, for the connections that
 //! come then. A pair that cannot be used, because only one of the files was replaced so far or for any other reason, changes
 //! nothing: the one before is used on, and the log says why.
+//!
+//! Where agents need a certificate, every client is asked for one and none must have it: TLS does not know yet who it is that
+//! comes. One of another authority is refused at once; that agents have one is checked at their paths.
 
 use std::{
     io,
@@ -11,10 +14,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use encoder_protocols::wire::NextPins;
 use rustls::{
-    ServerConfig,
+    RootCertStore, ServerConfig,
+    crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-    server::ParsedCertificate,
+    server::{ParsedCertificate, WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use sha2::{Digest as _, Sha256};
 use tokio::{
@@ -38,6 +44,8 @@ pub struct CertificateFiles {
     pub certificate: PathBuf,
     /// Its private key, as PEM.
     pub key: PathBuf,
+    /// The authorities that agents' certificates must come from, as PEM; none where agents need none.
+    pub client_authorities: Option<PathBuf>,
 }
 
 /// Why a certificate cannot be used.
@@ -57,6 +65,28 @@ pub enum CertificateError {
     /// The key's file cannot be used.
     #[error("key file {}: {problem}; expected a PEM file with the certificate's private key", file.display())]
     Key {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The file with the agents' authorities cannot be used.
+    #[error(
+        "--client-ca {}: {problem}; expected a PEM file with the certificates of the authorities that sign agents' certificates",
+        file.display()
+    )]
+    ClientAuthorities {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The file with what comes next cannot be used.
+    #[error(
+        "--next-certificate {}: {problem}; expected a PEM file with the certificate that the service will have, or its authority's",
+        file.display()
+    )]
+    Next {
         /// The file.
         file: PathBuf,
         /// What is wrong with it.
@@ -114,6 +144,11 @@ impl Encryption {
         TlsAcceptor::from(Arc::clone(&current.config))
     }
 
+    /// Whether agents are asked for a certificate.
+    pub(crate) fn asks_clients(&self) -> bool {
+        self.files.client_authorities.is_some()
+    }
+
     /// What agents may know the certificate by at their pairing: the SHA-256 of its public key, in hexadecimal digits.
     pub(crate) fn fingerprint(&self) -> String {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
@@ -160,11 +195,16 @@ impl Encryption {
 
 /// What a change of the files shows by: time and size of each, or none where it is away.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Stamp([Option<(SystemTime, u64)>; 2]);
+struct Stamp([Option<(SystemTime, u64)>; 3]);
 
 impl Stamp {
     fn of(files: &CertificateFiles) -> Self {
-        Self([&files.certificate, &files.key].map(|file| stamp(file).ok()))
+        let files = [
+            Some(&files.certificate),
+            Some(&files.key),
+            files.client_authorities.as_ref(),
+        ];
+        Self(files.map(|file| stamp(file?).ok()))
     }
 }
 
@@ -185,16 +225,45 @@ fn read(files: &CertificateFiles) -> Result<Current, CertificateError> {
         problem,
     };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(unusable)?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
         .map_err(unusable)?;
+    let builder = match &files.client_authorities {
+        None => builder.with_no_client_auth(),
+        Some(file) => builder.with_client_cert_verifier(client_verifier(file, provider)?),
+    };
+    let mut config = builder.with_single_cert(chain, key).map_err(unusable)?;
     config.alpn_protocols = vec![HTTP_1_1.to_vec()];
     Ok(Current {
         config: Arc::new(config),
         fingerprint,
+    })
+}
+
+/// The most certificates of a planned change.
+const MOST_NEXT: usize = 8;
+
+/// What agents are told to know the service by from a planned change on: the certificate of that time with those between it and
+/// its authority, or the authority's alone.
+///
+/// # Errors
+/// [`CertificateError::Next`] when the file cannot be used.
+pub(crate) fn next_pins(file: &Path) -> Result<NextPins, CertificateError> {
+    let failed = |problem: String| CertificateError::Next {
+        file: file.to_owned(),
+        problem,
+    };
+    let chain = pem_certificates(file).map_err(failed)?;
+    if chain.len() > MOST_NEXT {
+        return Err(failed(format!(
+            "it holds more than {MOST_NEXT} certificates"
+        )));
+    }
+    let key = fingerprint(&chain);
+    let key = key.ok_or_else(|| failed("its first certificate is none".to_owned()))?;
+    Ok(NextPins {
+        keys: vec![key],
+        authorities: chain.iter().map(|each| STANDARD.encode(each)).collect(),
     })
 }
 
@@ -205,18 +274,41 @@ fn fingerprint(chain: &[CertificateDer<'_>]) -> Option<String> {
     Some(hash.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-fn read_chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
-    let failed = |problem: String| CertificateError::Certificate {
+/// Checks the certificates of clients that show one; whether they must is for each path to say.
+fn client_verifier(
+    file: &Path,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, CertificateError> {
+    let failed = |problem: String| CertificateError::ClientAuthorities {
         file: file.to_owned(),
         problem,
     };
-    let chain = CertificateDer::pem_file_iter(file)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| failed(error.to_string()))?;
-    if chain.is_empty() {
-        return Err(failed("it holds no certificate".to_owned()));
+    let mut roots = RootCertStore::empty();
+    for authority in pem_certificates(file).map_err(failed)? {
+        let added = roots.add(authority);
+        added.map_err(|error| failed(error.to_string()))?;
     }
-    Ok(chain)
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .allow_unauthenticated()
+        .build()
+        .map_err(|error| failed(error.to_string()))
+}
+
+fn read_chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    pem_certificates(file).map_err(|problem| CertificateError::Certificate {
+        file: file.to_owned(),
+        problem,
+    })
+}
+
+fn pem_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let certificates = CertificateDer::pem_file_iter(file)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| error.to_string())?;
+    if certificates.is_empty() {
+        return Err("it holds no certificate".to_owned());
+    }
+    Ok(certificates)
 }
 
 fn read_key(file: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {

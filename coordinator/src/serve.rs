@@ -17,7 +17,7 @@ use crate::{
     database::Database,
     demo::{self, Demo, DemoError},
     desk::{Desk, DeskSettings},
-    encryption::{CertificateError, CertificateFiles, Encryption},
+    encryption::{CertificateError, CertificateFiles, Encryption, next_pins},
     http::{self, Hosts},
     metrics,
     outbound::{Client, Reach, SystemResolver, TlsSetupError, client_config},
@@ -54,6 +54,8 @@ pub struct ServeOptions {
     pub metrics: Option<SocketAddr>,
     /// The certificate that connections are encrypted with; none for plain HTTP.
     pub certificate: Option<CertificateFiles>,
+    /// A PEM file with the certificate of a planned change, or with its authority's: agents are told of it.
+    pub next_certificate: Option<PathBuf>,
     /// The database.
     pub database: Database,
     /// The master key file; none for the one beside the database.
@@ -176,6 +178,11 @@ impl Service {
             desk,
             hosts: Hosts::new(address, &options.allowed_hosts),
             reach: options.reach,
+            next_pins: options
+                .next_certificate
+                .as_deref()
+                .map(next_pins)
+                .transpose()?,
             pairing: Guard::default(),
             stop: StopSignal::default(),
         });
@@ -357,6 +364,7 @@ mod tests {
             listen: "127.0.0.1:0".parse().unwrap(),
             metrics: None,
             certificate: None,
+            next_certificate: None,
             database: format!("sqlite:{}", database.display()).parse().unwrap(),
             master_key: None,
             seed_demo: true,

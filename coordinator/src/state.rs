@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use encoder_protocols::wire::NextPins;
 use tokio::sync::watch;
 
 use crate::{clock::Clock, desk::Desk, http::Hosts, outbound::Reach, pairing::Guard, store::Store};
@@ -19,6 +20,8 @@ pub struct App {
     pub hosts: Hosts,
     /// How far requests to integrators' targets reach.
     pub reach: Reach,
+    /// What agents are to know the service by besides, from a planned change on.
+    pub next_pins: Option<NextPins>,
     /// How many wrong pairing codes were tried.
     pub pairing: Guard,
     /// Tells when the service is to stop.

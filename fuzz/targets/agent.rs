@@ -445,6 +445,7 @@ impl Course {
                 journal_behind: input.below(8) == 0,
                 heartbeat_ms: input.near(15_000),
                 server_time: input.time(self.now.utc),
+                next_pins: None,
             }),
             3..=6 => ServiceMessage::Job(self.job(job, input)),
             7..=11 => ServiceMessage::CardPlan(self.plan(job, input)),

@@ -13,6 +13,7 @@ mod input;
 mod journal;
 mod messages;
 mod msr605;
+mod pairing;
 mod pn532;
 mod said;
 mod service;
@@ -37,6 +38,7 @@ pub const TARGETS: &[Target] = &[
     target("journal", journal::run),
     target("book", book::run),
     target("service", service::run),
+    target("pairing", pairing::run),
 ];
 
 const fn target(name: &'static str, run: fn(&[u8])) -> Target {

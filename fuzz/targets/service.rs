@@ -15,15 +15,18 @@ use encoder_coordinator::{
     ids,
     jobs::{AgentId, SessionId},
     outbound::Reach,
-    pairing::Guard,
+    pairing::{CODE_LIFETIME, Guard, digest},
     state::{App, AppState, StopSignal},
     store::{
         Store, agents,
         api_keys::{self, Vocabulary},
-        entrances, systems, workspaces,
+        entrances,
+        pairing::{self as grants, GrantKind, NewGrant},
+        systems, workspaces,
     },
+    tokens,
 };
-use encoder_protocols::wire::{AgentMessage, ServiceMessage, WireMessage};
+use encoder_protocols::wire::{AgentMessage, PAIR_PATH, PairAnswer, ServiceMessage, WireMessage};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::mpsc};
@@ -44,6 +47,15 @@ thread_local! {
 }
 
 pub fn run(bytes: &[u8]) {
+    serve(async |service| service.course(&mut Input::new(bytes)).await);
+}
+
+/// An agent asks for a token, in any words.
+pub(super) fn paired(input: &mut Input<'_>) {
+    serve(async |service| service.pair(input).await);
+}
+
+fn serve(course: impl AsyncFnOnce(&mut Service)) {
     SERVICE.with_borrow_mut(|kept| {
         let fresh = kept
             .take()
@@ -56,7 +68,7 @@ pub fn run(bytes: &[u8]) {
             let service = runtime.block_on(Service::start());
             (runtime, service, 0)
         });
-        runtime.block_on(service.course(&mut Input::new(bytes)));
+        runtime.block_on(course(&mut service));
         *kept = Some((runtime, service, inputs + 1));
     });
 }
@@ -93,6 +105,7 @@ impl Service {
             desk,
             hosts: Hosts::new("127.0.0.1:8480".parse().unwrap(), &[]),
             reach: Reach::Public,
+            next_pins: None,
             pairing: Guard::default(),
             stop: StopSignal::default(),
         });
@@ -244,15 +257,75 @@ impl Service {
         body
     }
 
+    /// Whoever has a code gets a token, whatever its PC is called; nobody else does.
+    async fn pair(&mut self, input: &mut Input<'_>) {
+        let site = self.site().await;
+        let (now, store) = (self.state.clock.utc(), &self.state.store);
+        let code = tokens::new_pairing_code().unwrap();
+        let new = NewGrant {
+            acs_system_id: site.system,
+            kind: GrantKind::Code,
+            agent_id: None,
+            label: String::new(),
+            uses: 1,
+            expires_at: now + CODE_LIFETIME,
+        };
+        let mut conn = store.write().await.unwrap();
+        let hash = digest(store.master_key(), &code);
+        grants::create(&mut conn, &new, &hash, now).await.unwrap();
+        conn.commit().await.unwrap();
+        let (has_code, attempt) = (input.flag(), "a".repeat(32));
+        let body = if has_code {
+            let (machine, hostname, os) = (input.text(90), input.text(120), input.text(20));
+            json!({
+                "secret": *code, "attempt": attempt, "machine": machine, "hostname": hostname, "version": "1", "os": os,
+            })
+            .to_string()
+            .into_bytes()
+        } else {
+            input.rest().to_vec()
+        };
+        let request = Request::post(PAIR_PATH)
+            .header("host", "127.0.0.1:8480")
+            .header("content-type", "application/json")
+            .body(Body::from(body))
+            .unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let bytes = to_bytes(response.into_body(), MAX_BODY_BYTES).await;
+        let bytes = bytes.unwrap();
+        if has_code && status != StatusCode::TOO_MANY_REQUESTS {
+            assert_eq!(status, StatusCode::OK);
+            let answer: PairAnswer = serde_json::from_slice(&bytes).expect("a token");
+            let mut conn = store.read().await.unwrap();
+            let found = agents::find_by_token(&mut conn, &answer.token.0).await;
+            let found = found.unwrap().expect("a token that opens");
+            assert_eq!(
+                (found.agent_id, found.acs_system_id),
+                (answer.agent_id, site.system)
+            );
+        } else {
+            let refused = [
+                StatusCode::BAD_REQUEST,
+                StatusCode::FORBIDDEN,
+                StatusCode::TOO_MANY_REQUESTS,
+            ];
+            assert!(refused.contains(&status), "{status}");
+        }
+    }
+
     async fn connect(&self, site: &mut Site, known: &Known, input: &mut Input<'_>) {
         if site.session.is_some() {
             return;
         }
         let message =
             AgentMessage::Hello(said::hello(&known.around(self.state.clock.utc()), input));
-        let Ok(AgentMessage::Hello(hello)) = AgentMessage::decode(&message.encode()) else {
+        let Ok(AgentMessage::Hello(mut hello)) = AgentMessage::decode(&message.encode()) else {
             return;
         };
+        // No two agents have one journal; the other sites' agents are of this store too.
+        let own = hello.agent_id.as_u128() ^ site.agent.0.as_u128();
+        hello.agent_id = Uuid::from_u128(own);
         let session = SessionId(ids::new_id(self.state.clock.utc()));
         let (outbox, mut inbox) = mpsc::channel(64);
         let opened = self

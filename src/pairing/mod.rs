@@ -190,6 +190,31 @@ fn write(file: &Path, document: &Document) -> Result<(), PairingError> {
     })
 }
 
+/// Who issued a certificate, for the fuzz targets; none where it is none.
+#[cfg(feature = "fuzzing")]
+pub fn issuer(der: &[u8]) -> Option<String> {
+    let certificate = certificate::Certificate::parse(der)?;
+    Some(certificate.issuer_name())
+}
+
+/// Adds to what a pairing's coordinator is known by, durably. Gives all of it; none where nothing is new.
+///
+/// # Errors
+/// [`PairingError`] when the pairing cannot be read or kept.
+pub(crate) fn add_pins(file: &Path, others: Pins) -> Result<Option<Pins>, PairingError> {
+    let missing = || damaged(file, "it is gone".to_owned());
+    let mut document = document(file)?.ok_or_else(missing)?;
+    let Some(pins) = document.pins.as_mut() else {
+        return Ok(None);
+    };
+    if !pins.add(others) {
+        return Ok(None);
+    }
+    let pins = pins.clone();
+    write(file, &document)?;
+    Ok(Some(pins))
+}
+
 /// The token of a pairing file.
 ///
 /// # Errors

@@ -4,6 +4,7 @@
 //! nobody out. An authority counts as one only where it has signed: a certificate that is merely sent along proves nothing.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use encoder_protocols::wire::NextPins;
 use ring::digest::{SHA256, digest};
 use rustls::{
     CertificateError, Error, OtherError, RootCertStore,
@@ -18,6 +19,12 @@ use super::certificate::Certificate;
 
 /// Length of a SHA-256, in bytes.
 const HASH_BYTES: usize = 32;
+
+/// The most keys, and the most authorities, that a coordinator may announce at once.
+const MOST_ANNOUNCED: usize = 8;
+
+/// The most keys, and the most authorities, that one coordinator is known by.
+const MOST_PINS: usize = 32;
 
 /// The SHA-256 of a public key (`SubjectPublicKeyInfo`) or of a certificate.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -182,6 +189,45 @@ impl Pins {
             keys: shown.key().into_iter().collect(),
             authorities,
         }
+    }
+
+    /// What a coordinator says that it will be known by; none where that is nothing that could be.
+    pub fn announced(next: &NextPins) -> Option<Self> {
+        let keys = next.keys.iter().map(|key| key.parse());
+        let authorities = next.authorities.iter();
+        let authorities = authorities.map(|authority| STANDARD.decode(authority));
+        let pins = Self {
+            keys: keys.collect::<Result<_, NoFingerprint>>().ok()?,
+            authorities: authorities
+                .map(|authority| Some(CertificateDer::from(authority.ok()?)))
+                .collect::<Option<_>>()?,
+        };
+        let are_certificates = pins
+            .authorities
+            .iter()
+            .all(|authority| Certificate::parse(authority).is_some());
+        let are_few = pins.keys.len().max(pins.authorities.len()) <= MOST_ANNOUNCED;
+        (are_certificates && are_few).then_some(pins)
+    }
+
+    /// Adds what is not among them; the oldest go where there are too many. Returns whether anything was added.
+    pub fn add(&mut self, others: Self) -> bool {
+        let before = self.clone();
+        for key in others.keys {
+            if !self.keys.contains(&key) {
+                self.keys.push(key);
+            }
+        }
+        for authority in others.authorities {
+            if !self.authorities.contains(&authority) {
+                self.authorities.push(authority);
+            }
+        }
+        let excess = self.keys.len().saturating_sub(MOST_PINS);
+        self.keys.drain(..excess);
+        let excess = self.authorities.len().saturating_sub(MOST_PINS);
+        self.authorities.drain(..excess);
+        *self != before
     }
 
     /// Whether this is the coordinator that is known.

@@ -1,6 +1,6 @@
 //! What the session's state machine wants done.
 
-use encoder_protocols::wire::{AgentMessage, SecretText};
+use encoder_protocols::wire::{AgentMessage, NextPins, SecretText};
 
 use super::SessionEvent;
 
@@ -23,6 +23,8 @@ pub enum Action {
     Ping,
     /// Keep this token for the next connection.
     StoreToken(SecretText),
+    /// Believe a coordinator that is known by this, too.
+    StorePins(NextPins),
     /// Tell the jobs.
     Event(SessionEvent),
     /// Tell the log.

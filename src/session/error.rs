@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use encoder_protocols::wire::SUBPROTOCOL;
+use encoder_protocols::wire::{PairRefusal, SUBPROTOCOL};
 
 use super::tls::TlsProblem;
 
@@ -21,6 +21,12 @@ pub enum ConnectError {
         url: String,
         /// The HTTP status.
         status: u16,
+    },
+    /// The coordinator asks for a certificate, and the agent has none.
+    #[error("{url}: {}", PairRefusal::ClientCertificateRequired)]
+    NoClientCertificate {
+        /// Where.
+        url: String,
     },
     /// The coordinator asks for patience (HTTP 429 or 503).
     #[error("{url} is not available now (http {status}){}", after(*retry_after))]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use encoder_protocols::{moment::Moment, wire::AgentMessage};
+use futures_util::FutureExt as _;
 use jiff::Timestamp;
 
 use super::{
@@ -79,6 +80,7 @@ impl Conversation {
                 Action::Connect { .. } => said.connects = true,
                 Action::Disconnect { .. }
                 | Action::Ping
+                | Action::StorePins(_)
                 | Action::StoreToken(_)
                 | Action::Log(_) => {}
             }
@@ -102,4 +104,11 @@ impl Said {
         self.events.extend(later.events);
         self.messages.extend(later.messages);
     }
+}
+
+/// The status and the body of the answer to a small request, if these bytes are one.
+pub fn http_answer(mut bytes: &[u8]) -> Option<(u16, Vec<u8>)> {
+    // Bytes that are there are never waited for.
+    let answer = super::post::answer(&mut bytes).now_or_never()?.ok()?;
+    Some((answer.status, answer.body.to_vec()))
 }

@@ -207,6 +207,7 @@ impl Machine {
                 NoticeLevel::Warn,
             ),
             ConnectError::Token(_)
+            | ConnectError::NoClientCertificate { .. }
             | ConnectError::NotFound { .. }
             | ConnectError::SubProtocol { .. } => {
                 (self.backoff.after_failure(), NoticeLevel::Error)
@@ -309,6 +310,9 @@ impl Machine {
             NoticeLevel::Info,
             format!("connected; session {}", welcome.session_id),
         );
+        if let Some(next) = &welcome.next_pins {
+            self.actions.push_back(Action::StorePins(next.clone()));
+        }
         self.event(SessionEvent::Message {
             connection: self.connection,
             message: ServiceMessage::Welcome(welcome),

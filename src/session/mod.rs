@@ -22,7 +22,7 @@ pub use action::{Action, Farewell, Notice, NoticeLevel};
 pub use backoff::Jitter;
 pub use error::{ConnectError, ConnectionEnd};
 #[cfg(feature = "fuzzing")]
-pub use fuzzing::{Conversation, Said, retry_after};
+pub use fuzzing::{Conversation, Said, http_answer, retry_after};
 pub use machine::Machine;
 pub use message::{Outgoing, SessionEvent};
 pub use pair::{PairFailure, Paired, pair, report_clone};

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::{
     error::ConnectError,
     socket::{CONNECT_LIMIT, Connector},
-    tunnel,
+    tls, tunnel,
 };
 use crate::config::Secret;
 
@@ -58,10 +58,8 @@ async fn exchange(
         stream.flush().await?;
         answer(&mut stream).await
     };
-    asked.await.map_err(|error| ConnectError::Handshake {
-        url: connector.url().to_string(),
-        problem: error.to_string(),
-    })
+    let answered = asked.await;
+    answered.map_err(|error| tls::answered(connector.url().to_string(), &error))
 }
 
 fn request(
@@ -94,7 +92,7 @@ fn request(
 }
 
 /// Reads an answer: its status and its body (RFC 9112, section 6.3).
-async fn answer<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Answer> {
+pub(super) async fn answer<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Answer> {
     let head = tunnel::read_head(stream)
         .await
         .map_err(|error| match error {

@@ -10,7 +10,9 @@ use std::{
     time::Duration,
 };
 
-use encoder_protocols::wire::{MAX_MESSAGE_BYTES, SOCKET_PATH, SUBPROTOCOL};
+use encoder_protocols::wire::{
+    CLIENT_CERTIFICATE_REQUIRED, MAX_MESSAGE_BYTES, REFUSAL_HEADER, SOCKET_PATH, SUBPROTOCOL,
+};
 use futures_util::{Sink, Stream};
 use jiff::Timestamp;
 use rustls::{ClientConfig, pki_types::ServerName};
@@ -62,6 +64,7 @@ pub(super) struct Connector {
     url: CoordinatorUrl,
     proxy: Option<ProxySettings>,
     tls: Option<(TlsConnector, ServerName<'static>)>,
+    pins: Option<tls::SharedPins>,
 }
 
 impl Connector {
@@ -70,12 +73,17 @@ impl Connector {
     /// # Errors
     /// [`tls::TlsSetupError`] when the URL asks for encryption and no trust can be set up.
     pub(super) fn new(coordinator: &CoordinatorSettings) -> Result<Self, tls::TlsSetupError> {
-        let tls = if coordinator.url.is_secure() {
-            Some(tls::client_config(coordinator)?)
-        } else {
-            None
-        };
-        Self::with_tls(coordinator, tls)
+        if !coordinator.url.is_secure() {
+            return Self::with_tls(coordinator, None);
+        }
+        let (config, pins) = tls::client_config(coordinator)?;
+        let connector = Self::with_tls(coordinator, Some(config))?;
+        Ok(Self { pins, ..connector })
+    }
+
+    /// What alone the coordinator is believed by; none where others may be believed too, or it is not encrypted.
+    pub(super) fn pins(&self) -> Option<&tls::SharedPins> {
+        self.pins.as_ref()
     }
 
     /// The same for the first contact, by a fingerprint if one is given; notes what to know the coordinator by.
@@ -106,6 +114,7 @@ impl Connector {
             url: coordinator.url.clone(),
             proxy: coordinator.proxy.clone(),
             tls,
+            pins: None,
         })
     }
 
@@ -286,6 +295,7 @@ impl Connector {
             tungstenite::Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => {
                 ConnectError::SubProtocol { url }
             }
+            tungstenite::Error::Io(error) => tls::answered(url, &error),
             other => ConnectError::Handshake {
                 url,
                 problem: other.to_string(),
@@ -296,7 +306,11 @@ impl Connector {
 
 fn status_error<T>(url: String, response: &Response<T>, utc: Timestamp) -> ConnectError {
     let status = response.status().as_u16();
+    let refusal = response.headers().get(REFUSAL_HEADER);
     match status {
+        403 if refusal.is_some_and(|refusal| refusal == CLIENT_CERTIFICATE_REQUIRED) => {
+            ConnectError::NoClientCertificate { url }
+        }
         401 | 403 => ConnectError::TokenRefused { url, status },
         404 => ConnectError::NotFound { url },
         429 | 503 => ConnectError::Unavailable {

@@ -1,10 +1,15 @@
 //! The session's task: joins state machine, socket and clock.
 
-use std::{collections::VecDeque, path::Path, pin::Pin, time::Duration};
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+    pin::Pin,
+    time::Duration,
+};
 
 use encoder_protocols::{
     moment::Moment,
-    wire::{AgentMessage, SecretText, WireMessage},
+    wire::{AgentMessage, NextPins, SecretText, WireMessage},
 };
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -18,11 +23,13 @@ use super::{
     machine::Machine,
     socket::{Connector, Incoming, Socket},
     status::{Board, SessionStatus},
+    tls::SharedPins,
     token::TokenStore,
 };
 use crate::{
     clock::Clock,
     config::{CoordinatorSettings, Secret},
+    pairing::{self, Pins},
 };
 
 /// How often the configured token is looked at while the coordinator refuses it.
@@ -35,6 +42,8 @@ pub struct Session {
     machine: Machine,
     connector: Connector,
     tokens: TokenStore,
+    /// The file of the pairing, if there is one.
+    pairing: Option<PathBuf>,
     clock: Clock,
     board: Board,
     line: Line,
@@ -87,6 +96,7 @@ impl Session {
             machine: Machine::new(clock.now(), system_jitter()),
             connector: Connector::new(coordinator)?,
             tokens,
+            pairing: coordinator.pairing.as_ref().map(|it| it.file.clone()),
             clock,
             board: Board::new(clock.utc()),
             line: Line::Down,
@@ -130,6 +140,13 @@ impl Session {
                 Action::Send(message) => self.send(&message),
                 Action::Ping => self.ping(),
                 Action::StoreToken(token) => store_token(self.tokens.clone(), token).await,
+                Action::StorePins(next) => {
+                    // Whoever may inspect the connection could announce anything.
+                    let pins = self.connector.pins().cloned();
+                    if let Some((shared, file)) = pins.zip(self.pairing.clone()) {
+                        store_pins(shared, file, &next).await;
+                    }
+                }
                 Action::Event(event) => self.pending.push_back(event),
                 Action::Log(notice) => {
                     log(&notice);
@@ -292,6 +309,28 @@ async fn store_token(tokens: TokenStore, token: SecretText) {
         }
         Ok(Err(error)) => error!("{error}; the old token stays in use"),
         Err(error) => error!("cannot keep the new token: {error}; the old token stays in use"),
+    }
+}
+
+/// Believes a coordinator that is known by this, too.
+async fn store_pins(shared: SharedPins, file: PathBuf, next: &NextPins) {
+    let Some(pins) = Pins::announced(next) else {
+        warn!(
+            "what the coordinator announces as its next certificate is none; it will not be believed"
+        );
+        return;
+    };
+    let added = tokio::task::spawn_blocking(move || pairing::add_pins(&file, pins)).await;
+    match added {
+        Ok(Ok(None)) => {}
+        Ok(Ok(Some(pins))) => {
+            shared.put(pins);
+            info!(
+                "the coordinator will have another certificate, which is believed from now on too"
+            );
+        }
+        Ok(Err(error)) => error!("{error}; the coordinator's next certificate is not believed"),
+        Err(error) => error!("cannot keep the coordinator's next certificate: {error}"),
     }
 }
 

@@ -2,17 +2,19 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error,
+    SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
 use rustls_platform_verifier::Verifier;
 
+use super::error::ConnectError;
 use crate::{
     config::{ClientCertificate, CoordinatorSettings},
     pairing::{Fingerprint, NotPinned, Pins, Shown, refusal},
@@ -98,6 +100,15 @@ pub enum TlsProblem {
         /// Who issued it.
         issuer: String,
     },
+    /// The coordinator does not take the agent's own certificate.
+    #[error(
+        "it does not take this agent's client certificate ({alert}): that must be of the authority that the coordinator was \
+         given with --client-ca, and hold now; see coordinator.client_certificate"
+    )]
+    OwnCertificate {
+        /// How the coordinator said it.
+        alert: String,
+    },
     /// Anything else.
     #[error("{0}; a certificate of a private authority belongs into `extra_ca_file`")]
     Other(String),
@@ -107,6 +118,12 @@ impl TlsProblem {
     /// What a failed handshake has told.
     pub(super) fn of(error: &std::io::Error) -> Self {
         let told = error.get_ref().and_then(|inner| inner.downcast_ref());
+        if let Some(Error::AlertReceived(alert)) = told
+            && is_of_own_certificate(*alert)
+        {
+            let alert = format!("{alert:?}");
+            return Self::OwnCertificate { alert };
+        }
         let Some(Error::InvalidCertificate(problem)) = told else {
             return Self::Other(error.to_string());
         };
@@ -142,6 +159,58 @@ impl TlsProblem {
     }
 }
 
+/// Alerts that a server sends about a client's certificate (RFC 8446, section 6.2).
+fn is_of_own_certificate(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+            | AlertDescription::CertificateRequired
+    )
+}
+
+/// What it means that a request was not answered: in TLS 1.3 the server judges the agent's certificate after the handshake.
+pub(super) fn answered(url: String, error: &std::io::Error) -> ConnectError {
+    match TlsProblem::of(error) {
+        problem @ TlsProblem::OwnCertificate { .. } => ConnectError::Tls { url, problem },
+        TlsProblem::Expired
+        | TlsProblem::NotYetValid
+        | TlsProblem::WrongName
+        | TlsProblem::NotPinned { .. }
+        | TlsProblem::OtherFingerprint { .. }
+        | TlsProblem::Untrusted { .. }
+        | TlsProblem::Other(_) => ConnectError::Handshake {
+            url,
+            problem: error.to_string(),
+        },
+    }
+}
+
+/// What the coordinator is known by, as connections to come will see it.
+#[derive(Clone, Debug)]
+pub(super) struct SharedPins(Arc<RwLock<Pins>>);
+
+impl SharedPins {
+    fn new(pins: Pins) -> Self {
+        Self(Arc::new(RwLock::new(pins)))
+    }
+
+    /// Puts others in their place.
+    pub(super) fn put(&self, pins: Pins) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = pins;
+    }
+
+    fn check(&self, shown: &Shown<'_>) -> Result<(), Error> {
+        let pins = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        pins.check(shown)
+    }
+}
+
 /// Reads the certificates of a PEM file.
 ///
 /// # Errors
@@ -164,26 +233,30 @@ fn pem_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String>
 }
 
 /// The client side of TLS to a coordinator: by the pairing where there is one, else by the system's trust and the
-/// certificates of `extra_ca_file`.
+/// certificates of `extra_ca_file`. Gives the pins besides, where nothing else is believed.
 ///
 /// # Errors
 /// [`TlsSetupError`] when a file or the system's trust cannot be used.
 pub(super) fn client_config(
     coordinator: &CoordinatorSettings,
-) -> Result<Arc<ClientConfig>, TlsSetupError> {
+) -> Result<(Arc<ClientConfig>, Option<SharedPins>), TlsSetupError> {
     let pins = coordinator
         .pairing
         .as_ref()
         .and_then(|pairing| pairing.pins.clone());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let trust = match pins {
-        None => Trust::System(system(coordinator, &provider)?),
+    let (trust, shared) = match pins {
+        None => (Trust::System(system(coordinator, &provider)?), None),
         Some(pins) if coordinator.accept_inspection => {
-            Trust::PinnedOrSystem(pins, system(coordinator, &provider)?)
+            let system = system(coordinator, &provider)?;
+            (Trust::PinnedOrSystem(pins, system), None)
         }
-        Some(pins) => Trust::Pinned(pins),
+        Some(pins) => {
+            let shared = SharedPins::new(pins);
+            (Trust::Pinned(shared.clone()), Some(shared))
+        }
     };
-    configured(coordinator, provider, trust)
+    Ok((configured(coordinator, provider, trust)?, shared))
 }
 
 /// The same for the first contact: by a fingerprint if one is given, else by the system's trust. Notes what the coordinator
@@ -303,7 +376,7 @@ fn possible_roots(_: &Shown<'_>) -> Vec<CertificateDer<'static>> {
 #[derive(Debug)]
 enum Trust {
     System(Verifier),
-    Pinned(Pins),
+    Pinned(SharedPins),
     PinnedOrSystem(Pins, Verifier),
     First {
         first: First,

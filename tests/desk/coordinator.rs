@@ -47,15 +47,10 @@ impl Coordinator {
 
     /// One that encrypts, with this certificate and key.
     pub(crate) fn encrypting(certificate: &Path, key: &Path) -> Self {
-        Self::serving(|options| {
-            options.certificate = Some(CertificateFiles {
-                certificate: certificate.to_owned(),
-                key: key.to_owned(),
-            });
-        })
+        Self::serving(|options| options.certificate = Some(files(certificate, key)))
     }
 
-    fn serving(change: impl FnOnce(&mut ServeOptions)) -> Self {
+    pub(crate) fn serving(change: impl FnOnce(&mut ServeOptions)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (tell, started) = mpsc::channel();
         let mut options = options(folder.path());
@@ -252,6 +247,7 @@ fn options(folder: &Path) -> ServeOptions {
         listen: "127.0.0.1:0".parse().unwrap(),
         metrics: None,
         certificate: None,
+        next_certificate: None,
         database: database.parse().unwrap(),
         master_key: None,
         seed_demo: true,
@@ -259,5 +255,14 @@ fn options(folder: &Path) -> ServeOptions {
         reach: Reach::default(),
         target_ca: None,
         desk: DeskSettings::default(),
+    }
+}
+
+/// A certificate and its key.
+pub(crate) fn files(certificate: &Path, key: &Path) -> CertificateFiles {
+    CertificateFiles {
+        certificate: certificate.to_owned(),
+        key: key.to_owned(),
+        client_authorities: None,
     }
 }

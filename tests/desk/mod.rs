@@ -205,6 +205,7 @@ impl Desk {
             journal_behind: false,
             heartbeat_ms: 5_000,
             server_time: "2026-11-21T12:00:00Z".parse().unwrap(),
+            next_pins: None,
         }))
         .await;
         (line, hello)

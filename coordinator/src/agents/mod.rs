@@ -8,15 +8,20 @@ mod tests;
 
 use axum::{
     Json, Router,
-    extract::{State, WebSocketUpgrade, ws::rejection::WebSocketUpgradeRejection},
+    extract::{Request, State, WebSocketUpgrade, ws::rejection::WebSocketUpgradeRejection},
     http::{HeaderMap, StatusCode, header},
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use encoder_protocols::wire::{CLONE_PATH, MAX_MESSAGE_BYTES, PAIR_PATH, SOCKET_PATH, SUBPROTOCOL};
+use encoder_protocols::wire::{
+    CLIENT_CERTIFICATE_REQUIRED, CLONE_PATH, MAX_MESSAGE_BYTES, PAIR_PATH, PairRefusal,
+    REFUSAL_HEADER, SOCKET_PATH, SUBPROTOCOL,
+};
 use serde_json::json;
 
 use crate::{
+    connections::ClientCertificate,
     state::AppState,
     store::{
         StoreError,
@@ -35,11 +40,23 @@ pub fn routes() -> Router<AppState> {
         .route(SOCKET_PATH, get(connect))
         .route(PAIR_PATH, post(pair::pair))
         .route(CLONE_PATH, post(pair::cloned))
+        .layer(middleware::from_fn(need_certificate))
+}
+
+/// Refuses an agent without a certificate where the service was given an authority for them.
+async fn need_certificate(request: Request, next: Next) -> Response {
+    let certificate = request.extensions().get::<ClientCertificate>();
+    if certificate == Some(&ClientCertificate::Missing) {
+        return Refused::NoCertificate.into_response();
+    }
+    next.run(request).await
 }
 
 /// Why a connection is not taken.
 #[derive(Debug, thiserror::Error)]
 enum Refused {
+    #[error("{}", PairRefusal::ClientCertificateRequired)]
+    NoCertificate,
     #[error("no agent token: send the header `Authorization: Bearer agent_…`")]
     NoToken,
     #[error(
@@ -60,6 +77,7 @@ enum Refused {
 impl Refused {
     const fn status(&self) -> StatusCode {
         match self {
+            Self::NoCertificate => StatusCode::FORBIDDEN,
             Self::NoToken | Self::WrongToken => StatusCode::UNAUTHORIZED,
             Self::NoUpgrade(_) | Self::OtherProtocol(_) => StatusCode::BAD_REQUEST,
             Self::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -68,6 +86,7 @@ impl Refused {
 
     const fn kind(&self) -> &'static str {
         match self {
+            Self::NoCertificate => CLIENT_CERTIFICATE_REQUIRED,
             Self::NoToken | Self::WrongToken => "unauthorized",
             Self::NoUpgrade(_) => "websocket_required",
             Self::OtherProtocol(_) => "unsupported_subprotocol",
@@ -80,7 +99,11 @@ impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         match &self {
             Self::Store(error) => tracing::error!(%error, "an agent could not be let in"),
-            Self::NoToken | Self::WrongToken | Self::NoUpgrade(_) | Self::OtherProtocol(_) => {
+            Self::NoCertificate
+            | Self::NoToken
+            | Self::WrongToken
+            | Self::NoUpgrade(_)
+            | Self::OtherProtocol(_) => {
                 tracing::info!(reason = %self, "an agent was not let in");
             }
         }
@@ -92,7 +115,8 @@ impl IntoResponse for Refused {
             },
             "ok": false,
         });
-        (self.status(), Json(body)).into_response()
+        let headers = [(REFUSAL_HEADER, self.kind())];
+        (self.status(), headers, Json(body)).into_response()
     }
 }
 

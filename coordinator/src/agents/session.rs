@@ -226,7 +226,10 @@ impl Conversation {
 
     async fn send(&mut self, outgoing: Outgoing) -> Result<(), End> {
         match outgoing {
-            Outgoing::Message(message) => {
+            Outgoing::Message(mut message) => {
+                if let ServiceMessage::Welcome(welcome) = &mut *message {
+                    welcome.next_pins.clone_from(&self.state.next_pins);
+                }
                 if self.put(Message::Text(message.encode().into())).await {
                     Ok(())
                 } else {

@@ -34,6 +34,14 @@ pub(super) struct ServeArguments {
     /// The certificate's private key, as a PEM file
     #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     tls_key: Option<PathBuf>,
+    /// The authorities that agents' certificates must come from, as a PEM file: agents without one are refused, clients of the
+    /// API need none. Read again when it changes
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    client_ca: Option<PathBuf>,
+    /// The certificate that a planned change will bring, with those between it and its authority, or the authority's alone, as a
+    /// PEM file: each agent that connects is told, and believes it from then on too
+    #[arg(long, value_name = "FILE")]
+    next_certificate: Option<PathBuf>,
     /// The database, as sqlite:PATH; made if it is missing
     #[arg(long)]
     database: Database,
@@ -71,7 +79,12 @@ impl ServeArguments {
             certificate: self
                 .tls_certificate
                 .zip(self.tls_key)
-                .map(|(certificate, key)| CertificateFiles { certificate, key }),
+                .map(|(certificate, key)| CertificateFiles {
+                    certificate,
+                    key,
+                    client_authorities: self.client_ca,
+                }),
+            next_certificate: self.next_certificate,
             database: self.database,
             master_key: self.master_key,
             seed_demo: self.seed_demo,

@@ -10,7 +10,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::*;
-use crate::connections::{Limits, serve};
+use crate::connections::{ClientCertificate, Limits, serve};
 
 const DESK: [&str; 2] = [
     include_str!("testdata/desk.pem"),
@@ -25,6 +25,7 @@ fn files(folder: &Path, [certificate, key]: [&str; 2]) -> CertificateFiles {
     let files = CertificateFiles {
         certificate: folder.join("desk.pem"),
         key: folder.join("desk.key"),
+        client_authorities: None,
     };
     fs::write(&files.certificate, certificate).unwrap();
     fs::write(&files.key, key).unwrap();
@@ -140,4 +141,58 @@ async fn requests_are_answered_inside_and_whoever_does_not_encrypt_is_disconnect
     }
     stop.stop();
     running.await.unwrap();
+}
+
+#[tokio::test]
+async fn clients_are_asked_for_a_certificate_and_answered_without() {
+    let folder = tempfile::tempdir().unwrap();
+    let authorities = folder.path().join("authorities.pem");
+    let files = CertificateFiles {
+        client_authorities: Some(authorities.clone()),
+        ..files(folder.path(), DESK)
+    };
+    fs::write(&authorities, "").unwrap();
+    let refused = Encryption::load(files.clone()).unwrap_err().to_string();
+    assert!(
+        refused.starts_with("--client-ca ") && refused.contains("holds no certificate"),
+        "{refused}"
+    );
+    fs::write(&authorities, RENEWED[0]).unwrap();
+    let encryption = Arc::new(Encryption::load(files).unwrap());
+    let show =
+        async |certificate: axum::Extension<ClientCertificate>| format!("{:?}", *certificate);
+    let app = axum::Router::new().route("/", axum::routing::get(show));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, stop) = (listener.local_addr().unwrap(), StopSignal::default());
+    let told = stop.clone();
+    let running = tokio::spawn(async move {
+        serve(listener, app, Limits::default(), Some(encryption), &told).await;
+    });
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    let tcp = TcpStream::connect(address).await.unwrap();
+    let mut encrypted = client(DESK[0]).connect(name, tcp).await.unwrap();
+    let request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    encrypted.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    encrypted.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("Missing"), "{answer}");
+    stop.stop();
+    running.await.unwrap();
+}
+
+#[test]
+fn what_comes_next_is_known_by_its_key_and_its_authorities() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("next.pem");
+    fs::write(&file, [RENEWED[0], DESK[0]].concat()).unwrap();
+    let next = next_pins(&file).unwrap();
+    assert_eq!((next.keys.len(), next.authorities.len()), (1, 2));
+    let renewed = Encryption::load(files(folder.path(), RENEWED)).unwrap();
+    assert_eq!(next.keys[0], renewed.fingerprint());
+    fs::write(&file, RENEWED[0].repeat(9)).unwrap();
+    for expected in ["more than 8 certificates", "holds no certificate"] {
+        let error = next_pins(&file).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+        fs::write(&file, "").unwrap();
+    }
 }

@@ -116,6 +116,7 @@ impl Bench {
             desk,
             hosts: Hosts::new("127.0.0.1:8480".parse().unwrap(), &[]),
             reach: Reach::Public,
+            next_pins: None,
             pairing: Guard::default(),
             stop: StopSignal::default(),
         });
@@ -141,6 +142,7 @@ impl Bench {
             desk,
             hosts: self.state.hosts.clone(),
             reach: Reach::Public,
+            next_pins: None,
             pairing: Guard::default(),
             stop: StopSignal::default(),
         });

@@ -72,6 +72,7 @@ impl Book {
             journal_behind,
             heartbeat_ms: greeting.heartbeat_ms,
             server_time: now,
+            next_pins: None,
         };
         out.send(session, ServiceMessage::Welcome(welcome));
         for open in &hello.open_jobs {

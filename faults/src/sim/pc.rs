@@ -363,7 +363,9 @@ impl Pc {
                 session::Action::Send(message) => wishes.push(Wish::Text(message.encode())),
                 session::Action::Ping => wishes.push(Wish::Ping),
                 session::Action::Event(event) => process.from_session.push_back(event),
-                session::Action::StoreToken(_) | session::Action::Log(_) => {}
+                session::Action::StorePins(_)
+                | session::Action::StoreToken(_)
+                | session::Action::Log(_) => {}
             }
         }
         moved

@@ -16,11 +16,13 @@ pub use agent::{
 pub use encoder::{Abilities, EncoderDescription, EncoderKey, EncoderState, KeyScope};
 pub use job::{ErrorCode, JobContent, JobError, JobId, JobKind, Outcome, Touched};
 pub use pairing::{
-    CLONE_PATH, CODE_ALPHABET, CODE_LENGTH, CloneReport, FLEET_TOKEN_PREFIX, MAX_PAIRING_BYTES,
-    PAIR_PATH, PairAnswer, PairError, PairRefusal, PairRequest,
+    CLIENT_CERTIFICATE_REQUIRED, CLONE_PATH, CODE_ALPHABET, CODE_LENGTH, CloneReport,
+    FLEET_TOKEN_PREFIX, MAX_PAIRING_BYTES, PAIR_PATH, PairAnswer, PairError, PairRefusal,
+    PairRequest, REFUSAL_HEADER,
 };
 pub use service::{
-    Bye, ByeReason, CardPlan, EncoderSettings, Job, Plan, SecretText, ServiceMessage, Welcome,
+    Bye, ByeReason, CardPlan, EncoderSettings, Job, NextPins, Plan, SecretText, ServiceMessage,
+    Welcome,
 };
 
 use std::time::Duration;

@@ -15,6 +15,12 @@ pub const PAIR_PATH: &str = "/agents/pair";
 /// The path below the coordinator's base URL where an agent tells that it runs on another PC than it was paired on.
 pub const CLONE_PATH: &str = "/agents/clone";
 
+/// The header of an answer that refuses an agent: the refusal's type.
+pub const REFUSAL_HEADER: &str = "encoder-refusal";
+
+/// The refusal of an agent that shows no client certificate, where the coordinator asks for one.
+pub const CLIENT_CERTIFICATE_REQUIRED: &str = "client_certificate_required";
+
 /// The largest request or answer of a pairing, in bytes.
 pub const MAX_PAIRING_BYTES: usize = 8 * 1024;
 
@@ -109,6 +115,12 @@ pub enum PairRefusal {
     /// The agent that the code is for was retired.
     #[error("the agent that the pairing code is for was retired")]
     AgentRetired,
+    /// The coordinator speaks with no agent that shows no certificate.
+    #[error(
+        "the coordinator takes agents with a client certificate only: set coordinator.client_certificate and \
+         coordinator.client_key to one of the authority that it was given with --client-ca"
+    )]
+    ClientCertificateRequired,
     /// Too many codes were tried that are none.
     #[error("too many wrong pairing codes were tried; wait a quarter of an hour and try again")]
     TooManyAttempts,

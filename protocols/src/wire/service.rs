@@ -91,6 +91,21 @@ pub struct Welcome {
     pub heartbeat_ms: u64,
     /// The coordinator's time.
     pub server_time: Timestamp,
+    /// What it will be known by besides; none where no change is planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_pins: Option<NextPins>,
+}
+
+/// What a coordinator will be known by, besides what it is known by now: its next certificate, or that one's authority. Only
+/// an agent that knows for certain whom it speaks with may believe it.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct NextPins {
+    /// SHA-256 of public keys (`SubjectPublicKeyInfo`), in hexadecimal digits.
+    #[serde(default)]
+    pub keys: Vec<String>,
+    /// Certificates of authorities, as DER in base64.
+    #[serde(default)]
+    pub authorities: Vec<String>,
 }
 
 /// Something to do on one encoder.

@@ -211,6 +211,7 @@ golden! {
         journal_behind: false,
         heartbeat_ms: 20_000,
         server_time: time("2026-11-21T10:00:00Z"),
+        next_pins: None,
     });
     job_encode: ServiceMessage::Job(Job {
         job_id: job(1),

@@ -227,6 +227,7 @@ impl Bench {
             journal_behind: self.journal_behind,
             heartbeat_ms: 15_000,
             server_time: self.server_time(),
+            next_pins: None,
         };
         self.message(ServiceMessage::Welcome(welcome));
     }

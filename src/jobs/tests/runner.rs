@@ -92,6 +92,7 @@ impl Ends {
             journal_behind: false,
             heartbeat_ms: 15_000,
             server_time: self.clock.utc(),
+            next_pins: None,
         };
         self.say(ServiceMessage::Welcome(welcome)).await;
     }

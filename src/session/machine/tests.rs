@@ -112,6 +112,7 @@ fn welcome(heartbeat_ms: u64) -> String {
         journal_behind: false,
         heartbeat_ms,
         server_time: jiff::Timestamp::UNIX_EPOCH,
+        next_pins: None,
     })
     .encode()
 }

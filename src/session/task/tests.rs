@@ -223,6 +223,7 @@ fn welcome(heartbeat_ms: u64) -> ServiceMessage {
         journal_behind: false,
         heartbeat_ms,
         server_time: jiff::Timestamp::UNIX_EPOCH,
+        next_pins: None,
     })
 }
 

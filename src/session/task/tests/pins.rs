@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use encoder_protocols::wire::NextPins;
+
 use super::*;
 use crate::{
     pairing::{Fingerprint, Pairing, Pins},
@@ -255,4 +257,50 @@ async fn a_client_certificate_is_shown_to_whoever_asks() {
     };
     let refused = tls::client_config(&mismatched).unwrap_err().to_string();
     assert!(refused.starts_with("client_certificate "), "{refused}");
+}
+
+#[tokio::test]
+async fn what_the_coordinator_announces_is_believed_at_once() {
+    let address = showing("inspected.pem", "other.key", None).await;
+    let settings = with(&pins(None).await, coordinator(address));
+    let connector = Connector::new(&settings).unwrap();
+    let refused = encrypted(&connector).await;
+    assert!(
+        matches!(refused, Err(TlsProblem::NotPinned { .. })),
+        "{refused:?}"
+    );
+    let other = "11".repeat(32);
+    let found = match met(&coordinator(address), Some(&other)).await {
+        Err(TlsProblem::OtherFingerprint { found, .. }) => found,
+        other => panic!("{other:?}"),
+    };
+    let next = NextPins {
+        keys: vec![found],
+        authorities: Vec::new(),
+    };
+    let mut pins = settings.pairing.clone().unwrap().pins.unwrap();
+    assert!(pins.add(Pins::announced(&next).unwrap()));
+    assert!(!pins.add(Pins::announced(&next).unwrap()));
+    connector.pins().unwrap().put(pins);
+    assert_eq!(encrypted(&connector).await, Ok(()));
+    // Whoever inspects could announce anything.
+    let inspecting = CoordinatorSettings {
+        accept_inspection: true,
+        ..settings
+    };
+    assert!(Connector::new(&inspecting).unwrap().pins().is_none());
+}
+
+#[test]
+fn what_is_no_key_and_no_certificate_is_not_believed() {
+    let key = "00".repeat(32);
+    for (keys, authorities) in [
+        (vec!["00".to_owned()], vec![]),
+        (vec![], vec!["AAAA".to_owned()]),
+        (vec![], vec!["!".to_owned()]),
+        (vec![key; 9], vec![]),
+    ] {
+        let next = NextPins { keys, authorities };
+        assert_eq!(Pins::announced(&next), None, "{next:?}");
+    }
 }
