@@ -45,6 +45,20 @@ impl Agent {
         agent
     }
 
+    /// Lists an encoder, and waits until the service has taken that.
+    pub(super) async fn list_encoder(&mut self) {
+        let abilities = json!({"encode": true, "scan": true, "technologies": []});
+        let encoder = json!({
+            "key": "usb:0403:6001:A9XK01", "key_scope": "system", "name": "Front Desk", "driver": "pn532", "state": "ready",
+            "abilities": abilities, "adopted": true, "simulated": false,
+        });
+        let inventory = json!({"type": "inventory", "encoders": [encoder], "problems": []});
+        let inventory = Message::Text(inventory.to_string().into());
+        self.socket.send(inventory).await.unwrap();
+        let settings = self.next().await;
+        assert_eq!(settings["type"], "encoder_settings", "{settings}");
+    }
+
     /// The next message.
     async fn next(&mut self) -> Value {
         let said = async {

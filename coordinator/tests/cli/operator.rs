@@ -11,6 +11,9 @@ use super::{
 
 const COMMON: [&str; 2] = ["--database", "sqlite:store.db"];
 
+/// The SHA-256 of the public key of `desk.pem`.
+const FINGERPRINT: &str = "5d32445af57961d3a872b334bba596102cfbc99908a19f8ca7d4b9379a90a140";
+
 /// The id of the demo's agent.
 fn agent_of(folder: &Path) -> String {
     answer(folder, &["agent", "list"])[0]["agent_id"]
@@ -183,4 +186,43 @@ async fn a_revoked_token_ends_its_session() {
     drop(agent);
     let listed = answer(here, &["agent", "list"]);
     assert!(listed[0]["revoked_at"].is_string(), "{listed}");
+}
+
+#[tokio::test]
+async fn whoever_is_connected_is_so_only_while_the_service_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let service = Service::start(here);
+    let mut agent = Agent::connect(&service).await;
+    agent.list_encoder().await;
+    let encoder = || answer(here, &["encoder", "list"])[0].clone();
+    assert_eq!(encoder()["state"], "present");
+    // Killed, so that it says no more of its sessions.
+    drop(service);
+    let gone = answer(here, &["agent", "list"]);
+    assert_eq!(gone[0]["connected_since"], Value::Null);
+    assert_eq!(encoder()["state"], "agent_offline");
+    let again = Service::start(here);
+    assert_eq!(encoder()["state"], "agent_offline");
+    drop(again);
+}
+
+#[test]
+fn codes_are_shown_with_the_fingerprint_of_a_service_that_encrypts() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/encryption/testdata");
+    let [certificate, key] = ["desk.pem", "desk.key"].map(|name| testdata.join(name));
+    let encrypting = [
+        "--tls-certificate",
+        certificate.to_str().unwrap(),
+        "--tls-key",
+        key.to_str().unwrap(),
+    ];
+    let fingerprint = || answer(here, &["pairing", "code"])["fingerprint"].clone();
+    drop(Service::start_with(here, &encrypting, &[]));
+    // As openssl and sha256sum tell it of the file.
+    assert_eq!(fingerprint(), FINGERPRINT);
+    drop(Service::start(here));
+    assert_eq!(fingerprint(), Value::Null);
 }
