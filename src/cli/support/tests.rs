@@ -75,6 +75,13 @@ fn a_secret_is_taken_out_wherever_it_turns_up() {
     let settings = "state_dir = \"state\"\n[coordinator]\nurl = \"http://127.0.0.1:1\"\ntoken_file = \"token\"\n\
                     proxy = \"http://proxy-user-4:proxy%20pass%2F5@127.0.0.1:2\"\n";
     let args = args(directory.path(), settings);
+    // As the agent keeps it: on Windows encrypted.
+    let paired = serde_json::json!({ "token": crate::platform::sealed("paired-10").unwrap() });
+    fs::write(
+        directory.path().join("state/pairing.json"),
+        paired.to_string(),
+    )
+    .unwrap();
     let environment = [
         ("ENCODER_AGENT__COORDINATOR__TOKEN", "variable-7"),
         ("HTTPS_PROXY", "http://someone:elses-9@proxy.example"),
@@ -82,11 +89,10 @@ fn a_secret_is_taken_out_wherever_it_turns_up() {
     ];
     let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let redaction = Redaction::gather(Some(settings), args.load().ok().as_ref(), &environment);
-    let told =
-        "file-token-2 rotated-token-3 (proxy pass/5) variable-7 elses-9 proxy%20pass%2F5 /root";
+    let told = "file-token-2 rotated-token-3 (proxy pass/5) variable-7 elses-9 proxy%20pass%2F5 paired-10 /root";
     assert_eq!(
         redaction.apply(told),
-        "[secret] [secret] ([secret]) [secret] [secret] [secret] /root"
+        "[secret] [secret] ([secret]) [secret] [secret] [secret] [secret] /root"
     );
 }
 
