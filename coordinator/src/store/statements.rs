@@ -64,6 +64,10 @@ const WHOLE: &[(&str, &str)] = &[
     ),
     ("SELECT count(*) AS n FROM", "tests count rows"),
     (
+        "SELECT coalesce(sum(attempts), 0) FROM webhook_deliveries",
+        "tests count what was sent",
+    ),
+    (
         "SELECT detail FROM audit WHERE action",
         "tests read the audit trail",
     ),
