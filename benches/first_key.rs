@@ -45,6 +45,7 @@ mod bench {
             self, CardOperation, EncoderCommand, EncoderEvent, EncoderId, EncoderSettings,
             OperationResult, Poll, Start,
         },
+        pulse::SignOfLife,
         transport::Opener,
     };
     use encoder_protocols::{
@@ -251,6 +252,7 @@ mod bench {
             commands: inbox,
             events: outbox,
             shutdown: stop.clone(),
+            sign: SignOfLife::default(),
         });
         until(&mut events, |event| matches!(event, EncoderEvent::Ready(_))).await?;
         let mut times = Vec::new();

@@ -22,6 +22,7 @@ use crate::{
     journal::{Journal, JournalError},
     local::{Address, Desk, DeskFacts, Server, listening_address},
     platform,
+    pulse::Pulse,
     session::{Session, TlsSetupError},
     status::{ConfigStatus, Page},
     transport::Opener,
@@ -59,6 +60,7 @@ pub struct Agent {
     fleet: Fleet,
     desk: Desk,
     problems: watch::Sender<Vec<String>>,
+    pulse: Pulse,
     reload: Option<Reload>,
     address: Address,
     http: Option<SocketAddr>,
@@ -93,6 +95,7 @@ impl Agent {
             after_restart: Vec::new(),
         });
         let local_problems = watch::Sender::default();
+        let pulse = Pulse::default();
         let facts_for_desk = DeskFacts {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             os: platform::os_name(),
@@ -109,6 +112,7 @@ impl Agent {
             session.status(),
             config.subscribe(),
             local_problems.subscribe(),
+            pulse.silent(),
             facts_for_desk,
             clock,
         );
@@ -136,6 +140,7 @@ impl Agent {
             events: encoder_events_in,
             changes,
             problems,
+            pulse: pulse.clone(),
         });
         Ok(Self {
             runner: Runner {
@@ -149,11 +154,13 @@ impl Agent {
                 encoder_events,
                 desk: desk_requests,
                 shutdown: stop.clone(),
+                sign: pulse.task("jobs"),
             },
             session,
             fleet,
             desk,
             problems: local_problems,
+            pulse,
             reload: Some(reload),
             address: listening_address(
                 settings.local.socket.as_deref(),
@@ -170,6 +177,11 @@ impl Agent {
         self.reload.take()
     }
 
+    /// Who asks its tasks for a sign of life.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
+    }
+
     /// Runs until it is told to stop. A write that has begun ends first, and its outcome is sent; then the encoders are
     /// let go and the coordinator hears a farewell.
     ///
@@ -179,9 +191,17 @@ impl Agent {
         let leave = CancellationToken::new();
         let mut tasks = Tasks::new();
         tasks.push(tokio::spawn(self.fleet.run(leave.clone())));
-        tasks.push(tokio::spawn(self.session.run(leave.clone())));
-        let local =
-            serve_locally(&self.desk, &self.address, self.http, &self.problems, &leave).await;
+        tasks.push(tokio::spawn(
+            self.session.run(leave.clone(), self.pulse.task("session")),
+        ));
+        let locally = Locally {
+            desk: self.desk,
+            address: self.address,
+            http: self.http,
+            pulse: self.pulse,
+        };
+        let (local, problems) = locally.serve(&leave).await;
+        self.problems.send_replace(problems);
         let result = supervise(self.runner, &mut tasks, &self.stop).await;
         leave.cancel();
         tasks.extend(local);
@@ -190,43 +210,49 @@ impl Agent {
     }
 }
 
-/// Lets this PC's commands and monitors in. The agent does its work without them where that fails.
-async fn serve_locally(
-    desk: &Desk,
-    address: &Address,
+/// What lets this PC's commands and monitors in.
+struct Locally {
+    desk: Desk,
+    address: Address,
     http: Option<SocketAddr>,
-    told: &watch::Sender<Vec<String>>,
-    leave: &CancellationToken,
-) -> Vec<JoinHandle<()>> {
-    let mut tasks = Vec::new();
-    let mut problems = Vec::new();
-    match Server::listen(address, desk.clone()).await {
-        Ok(server) => tasks.push(tokio::spawn(server.serve(leave.clone()))),
-        Err(problem) => problems.push(format!(
-            "commands of this pc cannot ask the agent: {problem}"
-        )),
-    }
-    if let Some(http) = http {
-        match Page::listen(http).await {
-            Ok(page) => {
-                tracing::info!(address = %page.address(), "the status can be read over http");
-                let desk = desk.clone();
-                let look = move || {
-                    let desk = desk.clone();
-                    async move { desk.status().await.ok() }
-                };
-                tasks.push(tokio::spawn(page.serve(look, leave.clone())));
+    pulse: Pulse,
+}
+
+impl Locally {
+    /// Lets them in, and tells what hinders it: the agent does its work without them.
+    async fn serve(self, leave: &CancellationToken) -> (Vec<JoinHandle<()>>, Vec<String>) {
+        let mut tasks = Vec::new();
+        let mut problems = Vec::new();
+        match Server::listen(&self.address, self.desk.clone()).await {
+            Ok(server) => {
+                let sign = self.pulse.task("local socket");
+                tasks.push(tokio::spawn(server.serve(leave.clone(), sign)));
             }
-            Err(problem) => {
-                problems.push(format!("the status cannot be read over http: {problem}"))
+            Err(problem) => problems.push(format!(
+                "commands of this pc cannot ask the agent: {problem}"
+            )),
+        }
+        if let Some(http) = self.http {
+            match Page::listen(http).await {
+                Ok(page) => {
+                    tracing::info!(address = %page.address(), "the status can be read over http");
+                    let look = move || {
+                        let desk = self.desk.clone();
+                        async move { desk.status().await.ok() }
+                    };
+                    let sign = self.pulse.task("http page");
+                    tasks.push(tokio::spawn(page.serve(look, leave.clone(), sign)));
+                }
+                Err(problem) => {
+                    problems.push(format!("the status cannot be read over http: {problem}"))
+                }
             }
         }
+        for problem in &problems {
+            tracing::warn!("{problem}");
+        }
+        (tasks, problems)
     }
-    for problem in &problems {
-        tracing::warn!("{problem}");
-    }
-    told.send_replace(problems);
-    tasks
 }
 
 fn token_place(token: &TokenSetting) -> String {

@@ -19,6 +19,7 @@ pub mod local;
 pub mod pairing;
 pub mod platform;
 mod private_file;
+pub mod pulse;
 pub mod session;
 pub mod status;
 pub mod transport;

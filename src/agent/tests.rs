@@ -6,7 +6,7 @@ mod coordinator;
 use std::path::Path;
 
 use super::*;
-use crate::config::Layers;
+use crate::{config::Layers, pulse::tests::beats};
 
 /// How long a test waits before it gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -42,6 +42,27 @@ async fn a_part_that_ends_by_itself_ends_the_agent_with_an_error() {
     let ended = tokio::time::timeout(PATIENCE, agent.run()).await;
     assert!(matches!(ended.unwrap(), Err(AgentError::Died)));
     assert!(stop.is_cancelled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn neither_a_lost_link_nor_a_silent_encoder_is_a_want_of_life() {
+    let directory = tempfile::tempdir().unwrap();
+    let stop = CancellationToken::new();
+    let agent = agent(directory.path(), &stop);
+    let pulse = agent.pulse();
+    let running = tokio::spawn(agent.run());
+    let time = Duration::from_secs(605);
+    assert_eq!(beats(&pulse, time).await, 60);
+    assert!(pulse.silent().borrow().is_empty());
+    let stuck = pulse.task("stuck");
+    assert_eq!(beats(&pulse, time).await, 0);
+    assert_eq!(*pulse.silent().borrow(), ["stuck"]);
+    drop(stuck);
+    // The journal's thread knows nothing of the runtime's time.
+    tokio::time::resume();
+    stop.cancel();
+    let ended = tokio::time::timeout(PATIENCE, running).await;
+    ended.unwrap().unwrap().unwrap();
 }
 
 #[cfg(unix)]

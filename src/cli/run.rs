@@ -13,6 +13,7 @@ use crate::{
     agent::{Agent, AgentError, Reload},
     config::Settings,
     platform::{ReloadSignal, ServiceNotifier, StopSignals},
+    pulse,
 };
 
 /// How long threads of the runtime may take to end, for example one that still looks a name up.
@@ -118,14 +119,16 @@ fn serve(
     result
 }
 
-/// Runs the agent, and meanwhile listens to signals and feeds the watchdog. One thread does all of it, so the watchdog
-/// also notices when that thread hangs.
+/// Runs the agent, and meanwhile listens to signals, and feeds the watchdog as long as every task answers.
 async fn attend(
     agent: Agent,
     stop: &CancellationToken,
     notifier: &ServiceNotifier,
 ) -> Result<Exit, Failure> {
     let mut signals = StopSignals::listen()?;
+    let pulse = agent.pulse();
+    let interval = notifier.watchdog_interval().unwrap_or(pulse::UNWATCHED);
+    let mut beating = pin!(pulse.beat(interval, || notifier.alive()));
     let mut running = pin!(agent.run());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "the agent runs");
     notifier.ready();
@@ -145,7 +148,8 @@ async fn attend(
                 notifier.stopping();
                 stop.cancel();
             }
-            () = watchdog_pause(notifier) => notifier.alive(),
+            never = &mut beating => match never {},
+            () = stopping_pause(notifier) => notifier.alive(),
         }
     }
 }
@@ -167,8 +171,9 @@ async fn reload_when_told(again: Option<&Again<'_>>, reload: Option<Reload>) -> 
     }
 }
 
-async fn watchdog_pause(notifier: &ServiceNotifier) {
-    match notifier.watchdog_interval() {
+/// Until a manager that wants to hear that the service still stops is to hear it.
+async fn stopping_pause(notifier: &ServiceNotifier) {
+    match notifier.stopping_interval() {
         Some(interval) => tokio::time::sleep(interval).await,
         None => std::future::pending().await,
     }

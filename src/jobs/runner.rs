@@ -27,6 +27,7 @@ use crate::{
     clock::Clock,
     encoder::{EncoderCommand, EncoderEvent, EncoderId},
     journal::{Journal, JournalError},
+    pulse::SignOfLife,
     session::{Outgoing, SessionEvent},
     status::Tally,
 };
@@ -63,6 +64,8 @@ pub struct Runner {
     pub desk: mpsc::Receiver<DeskRequest>,
     /// Cancelled when the agent is to stop.
     pub shutdown: CancellationToken,
+    /// Its sign of life.
+    pub sign: SignOfLife,
 }
 
 /// What wakes the runner.
@@ -107,7 +110,10 @@ impl Runner {
         };
         running.serve().await;
         running.drain().await;
-        running.runner.journal.close().await;
+        let Self {
+            journal, mut sign, ..
+        } = running.runner;
+        sign.during(journal.close()).await;
     }
 }
 
@@ -214,6 +220,7 @@ impl Running {
         let runner = &mut self.runner;
         tokio::select! {
             biased;
+            never = runner.sign.answer() => match never {},
             event = runner.encoder_events.recv() => match event {
                 Some((id, event)) => Wake::Encoder(id, event),
                 None => Wake::EncodersGone,
@@ -274,13 +281,15 @@ impl Running {
         while let Some(action) = self.runner.jobs.poll_action() {
             match action {
                 Action::Persist(records) => {
-                    let result = self.runner.journal.append(records).await;
+                    let Runner { journal, sign, .. } = &mut self.runner;
+                    let result = sign.during(journal.append(records)).await;
                     self.log_journal(result.as_ref().err());
                     let now = self.now();
                     self.runner.jobs.handle_stored(now, result);
                 }
                 Action::Recall(recall) => {
-                    let result = self.runner.journal.recall(recall).await;
+                    let Runner { journal, sign, .. } = &mut self.runner;
+                    let result = sign.during(journal.recall(recall)).await;
                     if let Err(error) = &result {
                         tracing::error!(%error, "the journal could not be read");
                     }
@@ -300,7 +309,8 @@ impl Running {
         let Some(utc) = self.runner.jobs.coordinator_time(now.at) else {
             return;
         };
-        if let Err(error) = self.runner.journal.compact(utc).await {
+        let Runner { journal, sign, .. } = &mut self.runner;
+        if let Err(error) = sign.during(journal.compact(utc)).await {
             tracing::warn!(%error, "old outcomes could not be forgotten; trying again later");
         }
     }

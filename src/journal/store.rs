@@ -214,6 +214,14 @@ impl Store {
             .unwrap();
     }
 
+    /// Lets nothing be written.
+    #[cfg(test)]
+    pub(super) fn forbid_writing(&self) {
+        self.connection
+            .pragma_update(None, "query_only", true)
+            .unwrap();
+    }
+
     fn check(&self) -> Result<(), JournalError> {
         let verdict: String = self
             .connection

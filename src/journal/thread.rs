@@ -116,6 +116,24 @@ impl Journal {
     }
 }
 
+#[cfg(test)]
+impl Journal {
+    /// One on a disk that cannot be written.
+    pub(crate) fn read_only() -> (Self, JournalContents) {
+        let store = Store::open(Path::new(":memory:")).unwrap();
+        store.forbid_writing();
+        let contents = store.contents().unwrap();
+        (Self::start(store, None).unwrap(), contents)
+    }
+
+    /// One whose disk hangs as long as the last is kept.
+    pub(crate) fn hanging() -> (JournalContents, Self, impl std::any::Any) {
+        let store = Store::open(Path::new(":memory:")).unwrap();
+        let (requests, unanswered) = channel();
+        (store.contents().unwrap(), Self { requests }, unanswered)
+    }
+}
+
 /// Answers requests until the handle is gone. The store is closed at the return.
 fn serve(mut store: Store, incoming: &Receiver<Request>) -> Option<oneshot::Sender<()>> {
     let mut in_log = 0_u32;

@@ -33,6 +33,9 @@ pub enum DeskError {
     /// The jobs are stuck, or have ended.
     #[error("the agent's jobs do not answer: it stops, or its disk takes very long; try again")]
     Silent,
+    /// They are, or others are.
+    #[error("the agent's jobs do not answer; no sign of life from: {0}")]
+    Stuck(String),
     /// Nothing was cancelled.
     #[error(transparent)]
     NotCancelled(#[from] NotCancelled),
@@ -79,17 +82,19 @@ pub struct Desk {
     session: watch::Receiver<SessionStatus>,
     config: watch::Receiver<ConfigStatus>,
     problems: watch::Receiver<Vec<String>>,
+    silent: watch::Receiver<Vec<String>>,
     facts: DeskFacts,
     clock: Clock,
 }
 
 impl Desk {
-    /// A desk that asks the jobs over `requests` and looks on at the others.
+    /// A desk that asks the jobs over `requests` and looks on at the others; `silent` are the tasks that give no sign of life.
     pub fn new(
         requests: mpsc::Sender<DeskRequest>,
         session: watch::Receiver<SessionStatus>,
         config: watch::Receiver<ConfigStatus>,
         problems: watch::Receiver<Vec<String>>,
+        silent: watch::Receiver<Vec<String>>,
         facts: DeskFacts,
         clock: Clock,
     ) -> Self {
@@ -98,6 +103,7 @@ impl Desk {
             session,
             config,
             problems,
+            silent,
             facts,
             clock,
         }
@@ -108,7 +114,9 @@ impl Desk {
     /// # Errors
     /// [`DeskError::Silent`] when the jobs do not answer.
     pub async fn status(&self) -> Result<Status, DeskError> {
-        let (jobs, tally) = self.ask(DeskRequest::Status).await?;
+        let asked = self.ask(DeskRequest::Status).await;
+        let (jobs, tally) = asked.map_err(|error| self.named(error))?;
+        let free_bytes = self.free_bytes().await;
         let session = self.session.borrow().clone();
         let facts = &self.facts;
         let mut status = Status {
@@ -142,7 +150,7 @@ impl Desk {
                 found: jobs.journal_found,
                 open_jobs: jobs.open_jobs,
                 owed_outcomes: jobs.owed_outcomes,
-                free_bytes: crate::platform::free_bytes(&facts.state_dir),
+                free_bytes,
             },
             jobs: tally,
             problems: jobs.device_problems,
@@ -150,6 +158,9 @@ impl Desk {
         status
             .problems
             .extend(self.problems.borrow().iter().cloned());
+        let silent = self.silent.borrow().clone();
+        let silent = silent.iter().map(|name| no_sign_of_life(name));
+        status.problems.extend(silent);
         status.health = Health::of(&status);
         Ok(status)
     }
@@ -200,6 +211,21 @@ impl Desk {
         bounded(sent).await?.map_err(|_| DeskError::Silent)
     }
 
+    /// The free room on the disk, which may hang.
+    async fn free_bytes(&self) -> Option<u64> {
+        let state_dir = self.facts.state_dir.clone();
+        let look = tokio::task::spawn_blocking(move || crate::platform::free_bytes(&state_dir));
+        bounded(look).await.ok()?.ok()?
+    }
+
+    /// Why the jobs are silent, where it is known which part of the agent is stuck.
+    fn named(&self, error: DeskError) -> DeskError {
+        match (error, self.silent.borrow().as_slice()) {
+            (DeskError::Silent, silent @ [_, ..]) => DeskError::Stuck(silent.join(", ")),
+            (error, _) => error,
+        }
+    }
+
     async fn ask<T>(
         &self,
         request: impl FnOnce(oneshot::Sender<T>) -> DeskRequest,
@@ -211,6 +237,12 @@ impl Desk {
         };
         bounded(asked).await?.ok_or(DeskError::Silent)
     }
+}
+
+fn no_sign_of_life(name: &str) -> String {
+    format!(
+        "{name} gives no sign of life: a service manager that watches the agent will start it again"
+    )
 }
 
 async fn bounded<T>(future: impl Future<Output = T>) -> Result<T, DeskError> {

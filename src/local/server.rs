@@ -18,6 +18,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::pulse::SignOfLife;
+
 use super::{
     desk::Desk,
     message::{Ask, LONGEST_REQUEST, LONGEST_SHORT_REQUEST, Reply},
@@ -75,10 +77,11 @@ impl Server {
     }
 
     /// Answers clients until `stop`; then waits for what has begun to write.
-    pub async fn serve(mut self, stop: CancellationToken) {
+    pub async fn serve(mut self, stop: CancellationToken, mut sign: SignOfLife) {
         let mut clients = JoinSet::new();
         loop {
             let accepted = tokio::select! {
+                never = sign.answer() => match never {},
                 () = stop.cancelled() => break,
                 // Those that have ended are let go of.
                 Some(_) = clients.join_next() => continue,
@@ -102,7 +105,7 @@ impl Server {
             });
         }
         drop(self.listener);
-        while clients.join_next().await.is_some() {}
+        while sign.during(clients.join_next()).await.is_some() {}
     }
 }
 

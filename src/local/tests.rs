@@ -17,6 +17,7 @@ use super::*;
 use crate::{
     clock::Clock,
     jobs::{DeskRequest, NoEncoder, NotCancelled, NotLent},
+    pulse::SignOfLife,
     session::SessionStatus,
     status::{ConfigStatus, JobsStatus, SessionState, Tally},
 };
@@ -30,6 +31,12 @@ struct Bench {
 impl Bench {
     /// Its jobs answer every request; what is asked of encoders they refuse.
     async fn new() -> Self {
+        Self::with(&[], answer).await
+    }
+
+    /// Some of its tasks are silent.
+    async fn with(silent: &[&str], answer: impl Fn(DeskRequest) + Send + 'static) -> Self {
+        let silent = silent.iter().map(|name| (*name).to_owned()).collect();
         let directory = tempfile::tempdir().unwrap();
         let (requests, mut asked) = mpsc::channel(4);
         tokio::spawn(async move {
@@ -67,6 +74,7 @@ impl Bench {
             watch::channel(session).1,
             watch::channel(config).1,
             watch::channel(Vec::new()).1,
+            watch::channel(silent).1,
             facts,
             clock,
         );
@@ -75,7 +83,7 @@ impl Bench {
             stop: CancellationToken::new(),
         };
         let server = Server::listen(&bench.address(), desk).await.unwrap();
-        tokio::spawn(server.serve(bench.stop.clone()));
+        tokio::spawn(server.serve(bench.stop.clone(), SignOfLife::default()));
         bench
     }
 
@@ -137,6 +145,24 @@ async fn one_client_asks_again_and_again() {
         // Without an encoder nothing can be encoded.
         assert_eq!(status.health.problems.len(), 1);
     }
+}
+
+#[tokio::test]
+async fn a_task_that_gives_no_sign_of_life_is_named_and_health_says_so() {
+    let bench = Bench::with(&["encoder Front Desk"], answer).await;
+    let status = bench.client().await.status().await.unwrap();
+    let named = "encoder Front Desk gives no sign of life";
+    let problems = &status.health.problems;
+    assert!(
+        problems.iter().any(|problem| problem.starts_with(named)),
+        "{problems:?}"
+    );
+    let bench = Bench::with(&["jobs", "discovery"], drop).await;
+    let refused = bench.client().await.status().await.unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "the agent's jobs do not answer; no sign of life from: jobs, discovery"
+    );
 }
 
 #[tokio::test]

@@ -45,9 +45,15 @@ impl ServiceNotifier {
         Ok(Self { road, watchdog })
     }
 
-    /// How often [`ServiceNotifier::alive`] is wanted: twice within the manager's limit.
+    /// How often [`ServiceNotifier::alive`] is wanted while all is well: three times within the manager's limit, so that two
+    /// thirds of it are left for who is slow.
     pub fn watchdog_interval(&self) -> Option<Duration> {
-        self.watchdog.map(|limit| limit / 2)
+        self.watchdog.map(|limit| limit / 3)
+    }
+
+    /// The manager need not hear that the service still stops.
+    pub fn stopping_interval(&self) -> Option<Duration> {
+        None
     }
 
     /// The service is up.
@@ -176,9 +182,9 @@ mod tests {
             notifier(&variables).unwrap().watchdog_interval()
         };
         let ten_seconds = Some(Duration::from_secs(10));
-        assert_eq!(interval(None, "20000000"), ten_seconds);
-        assert_eq!(interval(Some("77"), "20000000"), ten_seconds);
-        assert_eq!(interval(Some("78"), "20000000"), None);
+        assert_eq!(interval(None, "30000000"), ten_seconds);
+        assert_eq!(interval(Some("77"), "30000000"), ten_seconds);
+        assert_eq!(interval(Some("78"), "30000000"), None);
         assert_eq!(interval(None, "0"), None);
         assert_eq!(interval(None, "soon"), None);
     }

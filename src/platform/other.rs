@@ -20,6 +20,11 @@ impl ServiceNotifier {
         None
     }
 
+    /// Nobody waits.
+    pub fn stopping_interval(&self) -> Option<Duration> {
+        None
+    }
+
     /// The service is up.
     pub fn ready(&self) {}
 

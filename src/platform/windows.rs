@@ -132,8 +132,13 @@ impl ServiceNotifier {
         Ok(Self { service: None })
     }
 
-    /// How often [`ServiceNotifier::alive`] is wanted: while the service stops.
+    /// Nobody watches.
     pub fn watchdog_interval(&self) -> Option<Duration> {
+        None
+    }
+
+    /// How often [`ServiceNotifier::alive`] is wanted while the service stops; it is not before.
+    pub fn stopping_interval(&self) -> Option<Duration> {
         let service = self.service.as_ref()?;
         service
             .stopping
@@ -156,7 +161,7 @@ impl ServiceNotifier {
 
     /// The service still stops.
     pub fn alive(&self) {
-        if self.watchdog_interval().is_some() {
+        if self.stopping_interval().is_some() {
             self.report(ServiceState::StopPending, 0);
         }
     }
@@ -238,7 +243,7 @@ mod tests {
         notifier.ready();
         notifier.stopping();
         notifier.alive();
-        assert_eq!(notifier.watchdog_interval(), None);
+        assert_eq!(notifier.stopping_interval(), None);
     }
 
     #[test]

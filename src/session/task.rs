@@ -11,7 +11,10 @@ use encoder_protocols::{
     moment::Moment,
     wire::{AgentMessage, NextPins, SecretText, WireMessage},
 };
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, trace, warn};
 
@@ -30,12 +33,19 @@ use crate::{
     clock::Clock,
     config::{CoordinatorSettings, Secret},
     pairing::{self, Pins},
+    pulse::SignOfLife,
 };
 
 /// How often the configured token is looked at while the coordinator refuses it.
 const TOKEN_LOOK: Duration = Duration::from_secs(2);
 
-type Attempt = Pin<Box<dyn Future<Output = Result<Socket, ConnectError>> + Send>>;
+type Attempt = Pin<Box<dyn Future<Output = Attempted> + Send>>;
+
+/// What came of an attempt, and the configured token as it was then.
+struct Attempted {
+    configured: Option<Secret>,
+    result: Result<Socket, ConnectError>,
+}
 
 /// The conversation with one coordinator.
 pub struct Session {
@@ -66,8 +76,9 @@ enum Line {
 enum Happening {
     Stop,
     Time,
-    TokenLook,
-    Attempt(Result<Socket, ConnectError>),
+    /// What the configured token is now.
+    TokenLook(Option<Secret>),
+    Attempt(Attempted),
     Frame(Result<Incoming, ConnectionEnd>),
     Outgoing(Option<Outgoing>),
     EventTaken,
@@ -114,37 +125,39 @@ impl Session {
     }
 
     /// Keeps the conversation going until `stop` is cancelled or the jobs are gone; then says farewell and ends.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub async fn run(mut self, stop: CancellationToken, mut sign: SignOfLife) {
         loop {
-            self.act().await;
+            self.act(&mut sign).await;
             if self.machine.is_stopped() {
                 return;
             }
             self.note_unflushed();
-            let happening = self.wait(&stop).await;
+            let happening = self.wait(&stop, &mut sign).await;
             self.take(happening);
         }
     }
 
     /// Does what the machine wants.
-    async fn act(&mut self) {
+    async fn act(&mut self, sign: &mut SignOfLife) {
         while let Some(action) = self.machine.poll_action() {
             match action {
                 Action::Connect { refusals } => self.line = self.connect(refusals),
                 Action::Disconnect { farewell } => {
                     let line = std::mem::replace(&mut self.line, Line::Down);
                     if let (Line::Up(socket), Some(farewell)) = (line, farewell) {
-                        socket.close(farewell).await;
+                        sign.during(socket.close(farewell)).await;
                     }
                 }
                 Action::Send(message) => self.send(&message),
                 Action::Ping => self.ping(),
-                Action::StoreToken(token) => store_token(self.tokens.clone(), token).await,
+                Action::StoreToken(token) => {
+                    sign.during(store_token(self.tokens.clone(), token)).await;
+                }
                 Action::StorePins(next) => {
                     // Whoever may inspect the connection could announce anything.
                     let pins = self.connector.pins().cloned();
                     if let Some((shared, file)) = pins.zip(self.pairing.clone()) {
-                        store_pins(shared, file, &next).await;
+                        sign.during(store_pins(shared, file, &next)).await;
                     }
                 }
                 Action::Event(event) => self.pending.push_back(event),
@@ -158,20 +171,22 @@ impl Session {
     }
 
     fn connect(&mut self, refusals: u32) -> Line {
-        self.tried = self.tokens.configured().ok();
-        let token = match self.tokens.token(refusals) {
-            Ok(token) => token,
-            Err(error) => {
-                let failed = ConnectError::Token(error.to_string());
-                return Line::Connecting(Box::pin(std::future::ready(Err(failed))));
-            }
-        };
+        let tokens = self.tokens.clone();
         let connector = self.connector.clone();
         let utc = self.clock.utc();
         debug!(url = connector.socket_url(), "connecting");
-        Line::Connecting(Box::pin(
-            async move { connector.connect(&token, utc).await },
-        ))
+        Line::Connecting(Box::pin(async move {
+            let read = move || (tokens.configured().ok(), tokens.token(refusals));
+            let (configured, token) = match aside(read).await {
+                Ok((configured, token)) => (configured, token.map_err(|error| error.to_string())),
+                Err(error) => (None, Err(error.to_string())),
+            };
+            let result = match token {
+                Ok(token) => connector.connect(&token, utc).await,
+                Err(problem) => Err(ConnectError::Token(problem)),
+            };
+            Attempted { configured, result }
+        }))
     }
 
     fn send(&mut self, message: &AgentMessage) {
@@ -207,7 +222,7 @@ impl Session {
             .map(|since| since + self.machine.stall_limit())
     }
 
-    async fn wait(&mut self, stop: &CancellationToken) -> Happening {
+    async fn wait(&mut self, stop: &CancellationToken, sign: &mut SignOfLife) -> Happening {
         let deadline = [self.machine.poll_timeout(), self.stalls_at()]
             .into_iter()
             .flatten()
@@ -221,8 +236,10 @@ impl Session {
         };
         let has_event = !self.pending.is_empty();
         let takes_outgoing = self.unflushed_since.is_none();
+        let tokens = &self.tokens;
         tokio::select! {
             biased;
+            never = sign.answer() => match never {},
             () = stop.cancelled() => Happening::Stop,
             permit = self.events.reserve(), if has_event => {
                 match (permit, self.pending.pop_front()) {
@@ -234,7 +251,7 @@ impl Session {
             }
             outgoing = self.outgoing.recv(), if takes_outgoing => Happening::Outgoing(outgoing),
             () = timer => Happening::Time,
-            () = tokio::time::sleep(TOKEN_LOOK), if self.machine.awaits_token() => Happening::TokenLook,
+            configured = look_for_token(tokens), if self.machine.awaits_token() => Happening::TokenLook(configured),
             happening = self.line.next(!has_event) => happening,
         }
     }
@@ -247,19 +264,23 @@ impl Session {
             }
             Happening::EventTaken | Happening::Frame(Ok(Incoming::Written)) => {}
             Happening::Time => self.take_time(now),
-            Happening::TokenLook => {
-                let configured = self.tokens.configured().ok();
+            Happening::TokenLook(configured) => {
                 if configured.is_some() && configured != self.tried {
                     self.machine.handle_new_token(now);
                 }
             }
-            Happening::Attempt(Ok(socket)) => {
-                self.line = Line::Up(Box::new(socket));
-                self.machine.handle_connected(now);
-            }
-            Happening::Attempt(Err(error)) => {
-                self.line = Line::Down;
-                self.machine.handle_connect_failed(now, &error);
+            Happening::Attempt(Attempted { configured, result }) => {
+                self.tried = configured;
+                match result {
+                    Ok(socket) => {
+                        self.line = Line::Up(Box::new(socket));
+                        self.machine.handle_connected(now);
+                    }
+                    Err(error) => {
+                        self.line = Line::Down;
+                        self.machine.handle_connect_failed(now, &error);
+                    }
+                }
             }
             Happening::Frame(Ok(Incoming::Text(text))) => {
                 trace!(bytes = text.len(), "a message came");
@@ -299,10 +320,22 @@ impl Line {
     }
 }
 
-/// Keeps a rotated token, away from this thread: it is the one that the encoders' bytes pass through.
+/// Does what asks the disk away from this thread: it is the one that the encoders' bytes pass through, and a disk may hang.
+fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    tokio::task::spawn_blocking(work)
+}
+
+/// The configured token a while later; none where it cannot be read.
+async fn look_for_token(tokens: &TokenStore) -> Option<Secret> {
+    tokio::time::sleep(TOKEN_LOOK).await;
+    let tokens = tokens.clone();
+    aside(move || tokens.configured().ok()).await.ok().flatten()
+}
+
+/// Keeps a rotated token.
 async fn store_token(tokens: TokenStore, token: SecretText) {
     let token = Secret::new(token.0);
-    let stored = tokio::task::spawn_blocking(move || tokens.store(token.expose())).await;
+    let stored = aside(move || tokens.store(token.expose())).await;
     match stored {
         Ok(Ok(())) => {
             info!("the coordinator gave a new token; it is used from the next connection on")

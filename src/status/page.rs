@@ -15,6 +15,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{HealthState, Status, metrics};
+use crate::pulse::SignOfLife;
 
 /// The longest head of a request, in bytes.
 const LONGEST_HEAD: usize = 4 * 1024;
@@ -81,16 +82,19 @@ impl Page {
         self,
         look: impl Fn() -> F + Clone + Send + 'static,
         stop: CancellationToken,
+        mut sign: SignOfLife,
     ) where
         F: Future<Output = Option<Status>> + Send,
     {
         let places = Arc::new(Semaphore::new(MOST_CLIENTS));
         loop {
             // Whoever comes when all places are taken waits in the system's own queue, which is bounded too.
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            let place = Arc::clone(&places).acquire_owned();
+            let Ok(place) = sign.during(place).await else {
                 return;
             };
             let accepted = tokio::select! {
+                never = sign.answer() => match never {},
                 () = stop.cancelled() => return,
                 accepted = self.listener.accept() => accepted,
             };

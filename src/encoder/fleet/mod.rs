@@ -29,6 +29,7 @@ use crate::{
     clock::Clock,
     discovery::{Access, Candidate, DiscoverySettings, Lister, Match, Verdict, Watcher},
     drivers::Driver,
+    pulse::{Pulse, SignOfLife},
     transport::{Opener, same_node},
 };
 
@@ -63,6 +64,8 @@ pub struct FleetParts {
     pub changes: mpsc::Receiver<FleetChange>,
     /// What is wrong with devices that are no encoders yet, in words.
     pub problems: watch::Sender<Vec<String>>,
+    /// Where its tasks give their signs of life.
+    pub pulse: Pulse,
 }
 
 /// Settings that were changed while the fleet runs.
@@ -98,6 +101,7 @@ struct Running {
     seen: Vec<Candidate>,
     /// It was said which listed encoders are not there.
     has_told_missing: bool,
+    sign: SignOfLife,
 }
 
 /// A found encoder.
@@ -135,6 +139,7 @@ impl Fleet {
 impl Running {
     fn new(parts: FleetParts, leave: CancellationToken) -> Self {
         Self {
+            sign: parts.pulse.task("discovery"),
             parts,
             leave: leave.child_token(),
             plugged: watch::Sender::new(()),
@@ -165,6 +170,7 @@ impl Running {
         loop {
             let look_at = self.look_at(looked_at, watcher.interval());
             let wake = tokio::select! {
+                never = self.sign.answer() => match never {},
                 () = self.leave.cancelled() => Wake::Leave,
                 Some((id, ended)) = self.tasks.next() => Wake::Ended(id, ended),
                 Some(tried) = self.trying.join_next() => match tried {
@@ -238,8 +244,8 @@ impl Running {
     async fn end(&mut self) {
         self.leave.cancel();
         self.waiting.clear();
-        while self.trying.join_next().await.is_some() {}
-        while self.tasks.next().await.is_some() {}
+        while self.sign.during(self.trying.join_next()).await.is_some() {}
+        while self.sign.during(self.tasks.next()).await.is_some() {}
     }
 
     /// A task ended; false when it should not have.
@@ -261,7 +267,8 @@ impl Running {
     /// Looks what is attached, lets go of what is not any more, and tries what is new.
     async fn look(&mut self) {
         let lister = self.parts.lister.clone();
-        let listed = tokio::task::spawn_blocking(move || lister.list()).await;
+        let listing = tokio::task::spawn_blocking(move || lister.list());
+        let listed = self.sign.during(listing).await;
         self.seen = match listed {
             Ok(Ok(candidates)) => candidates,
             Ok(Err(error)) => {
@@ -377,6 +384,7 @@ impl Running {
         commands: mpsc::Receiver<EncoderCommand>,
         shutdown: CancellationToken,
     ) {
+        let sign = self.parts.pulse.task(format!("encoder {}", settings.name));
         let task = spawn(Start {
             id,
             settings,
@@ -387,6 +395,7 @@ impl Running {
             commands,
             events: self.parts.events.clone(),
             shutdown,
+            sign,
         });
         self.tasks.push(Box::pin(async move { (id, task.await) }));
     }
@@ -402,7 +411,8 @@ impl Running {
 
     async fn emit(&mut self, id: EncoderId, event: EncoderEvent) {
         // Nobody listens any more only when the agent ends.
-        let _ = self.parts.events.send((id, event)).await;
+        let taken = self.parts.events.send((id, event));
+        let _ = self.sign.during(taken).await;
     }
 }
 

@@ -97,6 +97,7 @@ impl Bench {
             events: reported,
             changes,
             problems,
+            pulse: Pulse::default(),
         });
         Self {
             tree,

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     clock::Clock,
     drivers::{self, Encoder, EncoderError},
+    pulse::SignOfLife,
     transport::{Opener, PortError},
 };
 
@@ -61,6 +62,8 @@ pub struct Start {
     pub events: mpsc::Sender<(EncoderId, EncoderEvent)>,
     /// Cancelled when it is to end.
     pub shutdown: CancellationToken,
+    /// Its sign of life.
+    pub sign: SignOfLife,
 }
 
 /// Starts the task of one encoder.
@@ -78,6 +81,7 @@ pub fn spawn(start: Start) -> JoinHandle<()> {
         commands,
         events,
         shutdown,
+        sign,
     } = start;
     let wanted = settings.clone();
     let cancel = shutdown.clone();
@@ -100,6 +104,7 @@ pub fn spawn(start: Start) -> JoinHandle<()> {
         deferred: VecDeque::new(),
         problem: None,
         closed: Closed::default(),
+        sign,
     };
     tokio::spawn(task.run(opened).instrument(span))
 }
@@ -121,6 +126,7 @@ struct EncoderTask<O> {
     /// Why the encoder cannot be used, while that is so.
     problem: Option<EncoderError>,
     closed: Closed,
+    sign: SignOfLife,
 }
 
 /// The process stops, or nobody commands this task any more.
@@ -219,6 +225,7 @@ impl<O: FnMut() -> Opening + Send> EncoderTask<O> {
                 Some(command) => command,
                 None => tokio::select! {
                     biased;
+                    never = self.sign.answer() => match never {},
                     () = self.shutdown.cancelled() => return Err(Over),
                     done = &mut work => return Ok(done),
                     command = self.commands.recv() => command.ok_or(Over)?,
@@ -319,6 +326,7 @@ impl<O: FnMut() -> Opening + Send> EncoderTask<O> {
         }
         tokio::select! {
             biased;
+            never = self.sign.answer() => match never {},
             () = self.shutdown.cancelled() => Err(Left::Over),
             command = self.commands.recv() => Ok(Wake::Command(command.ok_or(Over)?)),
             error = encoder.lost() => Err(Left::Failed(error)),
@@ -363,11 +371,11 @@ impl<O: FnMut() -> Opening + Send> EncoderTask<O> {
 }
 
 impl<O> EncoderTask<O> {
-    async fn finish(&self, job_id: JobId, result: Result<OperationResult, OperationError>) {
+    async fn finish(&mut self, job_id: JobId, result: Result<OperationResult, OperationError>) {
         self.emit(EncoderEvent::Operation { job_id, result }).await;
     }
 
-    async fn emit(&self, event: EncoderEvent) {
+    async fn emit(&mut self, event: EncoderEvent) {
         let given_up = async {
             self.shutdown.cancelled().await;
             tokio::time::sleep(LAST_WORDS).await;
@@ -375,6 +383,8 @@ impl<O> EncoderTask<O> {
         // Nobody listens any more only when the process ends.
         tokio::select! {
             biased;
+            // Whoever is to take it has a sign of life of its own.
+            never = self.sign.answer() => match never {},
             _ = self.events.send((self.id, event)) => {}
             () = given_up => tracing::warn!("an event was not taken before the end"),
         }

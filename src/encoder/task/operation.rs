@@ -76,6 +76,7 @@ impl<O> EncoderTask<O> {
             tokio::select! {
                 biased;
                 done = &mut work => return done,
+                never = self.sign.answer() => match never {},
                 () = self.shutdown.cancelled(), if !cancel.is_cancelled() => cancel.cancel(),
                 command = self.commands.recv(), if !cancel.is_cancelled() => match command {
                     Some(command) if begun.is_given_up_by(&command, job_id) => cancel.cancel(),
@@ -99,6 +100,7 @@ impl<O> EncoderTask<O> {
         loop {
             let (given_up, next) = tokio::select! {
                 biased;
+                never = self.sign.answer() => match never {},
                 () = self.shutdown.cancelled() => (cancelled(), Err(Left::Over)),
                 command = self.commands.recv() => match command {
                     Some(EncoderCommand::Commit { job_id: committed }) if committed == job_id => {
@@ -132,7 +134,9 @@ impl<O> EncoderTask<O> {
             let _ = events.try_send((id, EncoderEvent::Verifying { job_id }));
         };
         let never = CancellationToken::new();
-        match encoder.write(&mut verifying, &never).await {
+        // However long it takes: whoever ends the agent now tears it.
+        let written = self.sign.during(encoder.write(&mut verifying, &never));
+        match written.await {
             Ok(()) => self.conclude(job_id, Ok(OperationResult::Written)).await,
             Err(WriteError { error, changed }) => self.fail(job_id, &error, changed).await,
         }

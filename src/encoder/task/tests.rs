@@ -1,4 +1,5 @@
 mod board;
+mod signs;
 mod swipe;
 
 use std::{
@@ -28,6 +29,8 @@ struct Script {
     unplugged: u32,
     /// Until when the port belongs to root.
     closed_until: Option<Moment>,
+    /// The time that a look for cards takes.
+    poll_time: Duration,
     /// The time that a preparation takes.
     prepare_time: Duration,
     /// The time that a write takes.
@@ -69,8 +72,11 @@ impl Encoder for Scripted {
         &'a mut self,
         _cancel: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<Poll, EncoderError>> {
-        self.ask("poll");
-        Box::pin(async { Ok(Poll::Empty) })
+        let script = self.ask("poll");
+        Box::pin(async move {
+            tokio::time::sleep(script.poll_time).await;
+            Ok(Poll::Empty)
+        })
     }
 
     fn rest(&mut self) -> BoxFuture<'_, Result<(), EncoderError>> {
@@ -169,6 +175,10 @@ struct Bench {
 
 impl Bench {
     fn new(script: Script) -> Self {
+        Self::watched(script, SignOfLife::default())
+    }
+
+    fn watched(script: Script, sign: SignOfLife) -> Self {
         let script = Arc::new(Mutex::new(script));
         let clock = Clock::start();
         let (commands, commanded) = mpsc::channel(8);
@@ -208,6 +218,7 @@ impl Bench {
             deferred: VecDeque::new(),
             problem: None,
             closed: Closed::default(),
+            sign,
         };
         Self {
             script,

@@ -15,7 +15,8 @@ use crate::{
     clock::Clock,
     encoder::{EncoderCommand, EncoderEvent, EncoderId, EncoderIdentity, OperationResult, Poll},
     jobs::{AgentFacts, Jobs, Now, Runner},
-    journal::Journal,
+    journal::{Journal, JournalContents},
+    pulse::{Pulse, SignOfLife, tests::beats},
     session::{Outgoing, SessionEvent},
 };
 
@@ -31,12 +32,16 @@ struct Ends {
 }
 
 fn start(dir: &std::path::Path) -> Ends {
+    let (journal, contents) = Journal::open(dir, Clock::start().utc()).unwrap();
+    start_with(journal, contents, SignOfLife::default())
+}
+
+fn start_with(journal: Journal, contents: JournalContents, sign: SignOfLife) -> Ends {
     let clock = Clock::start();
     let now = Now {
         at: clock.now(),
         utc: clock.utc(),
     };
-    let (journal, contents) = Journal::open(dir, now.utc).unwrap();
     let facts = AgentFacts {
         boot_id: Uuid::from_u128(1),
         version: "1".into(),
@@ -60,6 +65,7 @@ fn start(dir: &std::path::Path) -> Ends {
         encoder_events,
         desk: mpsc::channel(1).1,
         shutdown: shutdown.clone(),
+        sign,
     };
     Ends {
         session,
@@ -264,4 +270,20 @@ async fn a_timer_of_the_machine_fires() {
         error.code,
         encoder_protocols::wire::ErrorCode::NoCardOnEncoder
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_cannot_be_written_or_hangs_is_no_want_of_life() {
+    let (contents, hanging, _held) = Journal::hanging();
+    let (read_only, _) = Journal::read_only();
+    for journal in [read_only, hanging] {
+        let pulse = Pulse::default();
+        let mut ends = start_with(journal, contents.clone(), pulse.task("jobs"));
+        ends.report(ready()).await;
+        ends.connect().await;
+        ends.say(ServiceMessage::Job(Bench::new().encode_job(1, 1)))
+            .await;
+        assert_eq!(beats(&pulse, Duration::from_secs(605)).await, 60);
+        assert!(pulse.silent().borrow().is_empty());
+    }
 }

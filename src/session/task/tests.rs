@@ -91,7 +91,7 @@ impl Bench {
             state_dir,
             events,
             outgoing,
-            session: tokio::spawn(session.run(stop.clone())),
+            session: tokio::spawn(session.run(stop.clone(), SignOfLife::default())),
             stop,
         }
     }

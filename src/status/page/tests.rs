@@ -12,7 +12,7 @@ async fn served(status: Option<Status>) -> (SocketAddr, CancellationToken) {
         let status = status.clone();
         async move { status }
     };
-    tokio::spawn(page.serve(look, stop.clone()));
+    tokio::spawn(page.serve(look, stop.clone(), SignOfLife::default()));
     (address, stop)
 }
 

@@ -35,6 +35,7 @@ impl Desk {
             deferred: VecDeque::new(),
             problem: None,
             closed: Closed::default(),
+            sign: SignOfLife::default(),
         };
         tokio::spawn(task.run(None));
         let mut desk = Self {

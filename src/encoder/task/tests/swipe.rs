@@ -191,6 +191,7 @@ impl Pool {
             deferred: VecDeque::new(),
             problem: None,
             closed: Closed::default(),
+            sign: SignOfLife::default(),
         };
         tokio::spawn(task.run(None));
         let mut pool = Self {
