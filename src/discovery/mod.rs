@@ -21,7 +21,7 @@ pub use candidate::{Access, Candidate, UsbFacts};
 pub use matching::{Match, Verdict};
 pub use settings::{Adopt, DiscoverySettings};
 #[cfg(target_os = "linux")]
-pub use sysfs::Sysfs;
+pub use sysfs::{Around, Sysfs, TakenDevice};
 pub use watch::Watcher;
 
 type List = dyn Fn() -> io::Result<Vec<Candidate>> + Send + Sync;

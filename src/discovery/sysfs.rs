@@ -1,5 +1,7 @@
 //! What is attached, as Linux tells in `/sys` (sysfs(5)): no library is needed, and no device is opened.
 
+mod around;
+
 use std::{
     fs, io,
     os::unix::fs::MetadataExt,
@@ -14,6 +16,8 @@ use crate::{
     drivers::UsbId,
     transport::{PortKind, group},
 };
+
+pub use around::{Around, TakenDevice};
 
 /// The longest attribute that is read: the kernel gives a page at most, and a report descriptor is one.
 const LONGEST_ATTRIBUTE: usize = 4096;

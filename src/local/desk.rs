@@ -142,6 +142,7 @@ impl Desk {
                 since: session.since,
                 sessions: session.sessions,
                 last_problem: session.last_problem,
+                view: session.view,
             },
             encoders: jobs.encoders,
             journal: JournalStatus {

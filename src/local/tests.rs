@@ -51,6 +51,7 @@ impl Bench {
             since: now,
             sessions: 1,
             last_problem: None,
+            view: None,
         };
         let config = ConfigStatus {
             file: "agent.toml".into(),

@@ -72,6 +72,10 @@ pub struct Pairing {
     pub file: PathBuf,
     /// Where the coordinator is.
     pub url: CoordinatorUrl,
+    /// The coordinator's id of the agent.
+    pub agent_id: Uuid,
+    /// The access system's name, for people.
+    pub system_name: String,
     /// What tells the machine that it was made on from others; none where the system had no id.
     pub machine: Option<String>,
     /// What to know the coordinator by; none where the road to it is not encrypted.
@@ -122,6 +126,8 @@ impl Pairing {
         let url = url.map_err(|problem| damaged(&file, format!("its url: {problem}")))?;
         Ok(Some(Self {
             url,
+            agent_id: document.agent_id,
+            system_name: document.system_name.clone(),
             machine: document.machine.clone(),
             pins: document.pins.clone(),
             file,

@@ -160,7 +160,12 @@ impl Session {
                         sign.during(store_pins(shared, file, &next)).await;
                     }
                 }
-                Action::Event(event) => self.pending.push_back(event),
+                Action::Event(event) => {
+                    if let SessionEvent::Message { message, .. } = &event {
+                        self.board.heard(message);
+                    }
+                    self.pending.push_back(event);
+                }
                 Action::Log(notice) => {
                     log(&notice);
                     self.board.note(&notice, self.clock.utc());

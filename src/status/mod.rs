@@ -89,6 +89,35 @@ pub struct CoordinatorStatus {
     pub sessions: u64,
     /// What went wrong last, also where it has gone well since.
     pub last_problem: Option<Told>,
+    /// What the coordinator has told in the session that stands.
+    #[serde(default)]
+    pub view: Option<ServersView>,
+}
+
+/// The agent as the coordinator sees it, as far as it tells.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ServersView {
+    /// The session's id, for both logs.
+    pub session_id: Uuid,
+    /// The id of the coordinator's store.
+    pub store_id: Uuid,
+    /// The last of this agent's outcomes that it has stored.
+    pub last_sequence: u64,
+    /// It knows of something that this agent's journal has forgotten.
+    pub journal_behind: bool,
+    /// The encoders that it has taken into its own list.
+    pub encoders: Vec<ServersEncoder>,
+}
+
+/// An encoder as the coordinator has it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ServersEncoder {
+    /// What it is recognised by.
+    pub key: EncoderKey,
+    /// The name that it was given there, if any.
+    pub display_name: Option<String>,
+    /// Whether it is given jobs.
+    pub adopted: bool,
 }
 
 /// Whether the session with the coordinator stands.

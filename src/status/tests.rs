@@ -37,6 +37,7 @@ pub(crate) fn well() -> Status {
             since,
             sessions: 1,
             last_problem: None,
+            view: None,
         },
         encoders: vec![encoder("Front Desk")],
         journal: JournalStatus {

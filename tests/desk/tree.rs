@@ -32,7 +32,13 @@ pub(crate) struct Tree {
 impl Tree {
     pub(crate) fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
-        for directory in ["sys/class/tty", "sys/class/hidraw", "sys/devices", "dev"] {
+        for directory in [
+            "sys/class/tty",
+            "sys/class/hidraw",
+            "sys/devices",
+            "sys/bus/usb/devices",
+            "dev",
+        ] {
             fs::create_dir_all(root.path().join(directory)).unwrap();
         }
         Self {
@@ -100,6 +106,23 @@ impl Tree {
         let place = self.devices().join("virtual/tty").join(name);
         fs::create_dir_all(&place).unwrap();
         self.announce("tty", name, &place);
+    }
+
+    /// A USB device whose first interface a driver has of which no port comes; `usbfs` for a program.
+    pub(crate) fn plug_taken(&self, stick: UsbStick, driver: &str) {
+        let interface = self.stick(stick);
+        let drivers = self.sys().join("bus/usb/drivers").join(driver);
+        fs::create_dir_all(&drivers).unwrap();
+        symlink(drivers, interface.join("driver")).unwrap();
+        let name = format!("{}:1.0", stick.socket);
+        symlink(interface, self.sys().join("bus/usb/devices").join(name)).unwrap();
+    }
+
+    /// Sets an attribute of a USB device, or of what belongs to it.
+    pub(crate) fn set(&self, stick: UsbStick, attribute: &str, value: &str) {
+        let file = self.bus(stick).join(attribute);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, value).unwrap();
     }
 
     pub(crate) fn unplug(&self, class: &str, name: &str, stick: UsbStick) {

@@ -10,6 +10,8 @@ use std::{path::Path, time::Duration};
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
+#[cfg(target_os = "linux")]
+pub(super) use self::report::{PACKAGED_RULES, RELOAD_RULES, release};
 pub(super) use self::report::{Report, State};
 use super::{
     Exit, Output, SettingsArgs,

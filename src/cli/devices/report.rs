@@ -17,7 +17,11 @@ use crate::{
 };
 
 /// Where the package puts the udev rules.
-const PACKAGED_RULES: &str = "/usr/lib/udev/rules.d/60-encoder-agent.rules";
+pub(in crate::cli) const PACKAGED_RULES: &str = "/usr/lib/udev/rules.d/60-encoder-agent.rules";
+
+/// What makes changed rules count for what is plugged in already.
+pub(in crate::cli) const RELOAD_RULES: &str =
+    "sudo udevadm control --reload && sudo udevadm trigger";
 
 /// How a device is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
@@ -90,11 +94,11 @@ pub(in crate::cli) struct Report {
 }
 
 /// What makes udev give HID encoders to their group: the package brings the rules, and they hold for what is plugged in later.
-fn rules_fix() -> &'static str {
+fn rules_fix() -> String {
     if Path::new(PACKAGED_RULES).exists() {
-        "sudo udevadm control --reload && sudo udevadm trigger"
+        RELOAD_RULES.to_owned()
     } else {
-        "sudo cp systemd/60-encoder-agent.rules /etc/udev/rules.d/ && sudo udevadm control --reload && sudo udevadm trigger"
+        format!("sudo cp systemd/60-encoder-agent.rules /etc/udev/rules.d/ && {RELOAD_RULES}")
     }
 }
 
@@ -200,7 +204,7 @@ impl Report {
         };
         self.fix = Some(match group {
             Some(group) => format!("sudo usermod -aG {group} \"$USER\", then log in again"),
-            None if candidate.kind == PortKind::Hid => rules_fix().to_owned(),
+            None if candidate.kind == PortKind::Hid => rules_fix(),
             None => format!("sudo chgrp dialout {0} && sudo chmod g+rw {0}", self.port),
         });
         if is_exact {
@@ -305,7 +309,7 @@ impl Report {
 }
 
 /// What makes another program let go of a port.
-fn release(holder: Option<&str>) -> String {
+pub(in crate::cli) fn release(holder: Option<&str>) -> String {
     match holder {
         Some(holder) if holder.starts_with("ModemManager") => {
             "sudo systemctl disable --now ModemManager".to_owned()

@@ -3,10 +3,16 @@
 //! It changes nothing and may run beside the service: the service keeps its ports and its session.
 
 mod finding;
+#[cfg(target_os = "linux")]
+mod hindrances;
+mod server;
 #[cfg(test)]
 mod tests;
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use encoder_protocols::wire::SOCKET_PATH;
 use jiff::SignedDuration;
@@ -55,6 +61,33 @@ pub(super) fn doctor(args: &Args, output: &Output) -> Exit {
 
 /// Looks at everything.
 pub(super) async fn examine(args: &SettingsArgs, output: &Output) -> Vec<Finding> {
+    examine_on(&System::default(), args, output).await
+}
+
+/// Where the system tells what else concerns its devices.
+#[derive(Clone, Debug)]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "nothing is told"))]
+struct System {
+    /// `/run/udev/data`, unless it lies elsewhere.
+    udev: PathBuf,
+    /// `/proc`, unless it lies elsewhere.
+    processes: PathBuf,
+}
+
+impl Default for System {
+    fn default() -> Self {
+        Self {
+            udev: "/run/udev/data".into(),
+            processes: "/proc".into(),
+        }
+    }
+}
+
+#[cfg_attr(
+    not(target_os = "linux"),
+    allow(unused_variables, reason = "nothing is told")
+)]
+async fn examine_on(system: &System, args: &SettingsArgs, output: &Output) -> Vec<Finding> {
     let settings = match args.load() {
         Ok(settings) => settings,
         Err(error) => return vec![broken("configuration", error)],
@@ -70,8 +103,11 @@ pub(super) async fn examine(args: &SettingsArgs, output: &Output) -> Vec<Finding
     }
     let agent = running::status(args).await;
     findings.push(of_agent(&agent));
+    findings.extend(agent.as_ref().ok().and_then(server::of));
     let reports = devices::look(&settings, false, agent.as_ref().ok(), output).await;
     findings.extend(of_encoders(&reports));
+    #[cfg(target_os = "linux")]
+    findings.extend(hindrances::of(&settings, system));
     findings
 }
 
@@ -113,7 +149,8 @@ fn pair_command(url: &str) -> String {
 fn of_pairing(settings: &Settings) -> Option<Finding> {
     const PART: &str = "pairing";
     let coordinator = settings.coordinator.as_ref()?;
-    let url = coordinator.pairing.as_ref()?.url.to_string();
+    let pairing = coordinator.pairing.as_ref()?;
+    let url = pairing.url.to_string();
     if let Some(file) = check::of_another_machine(settings) {
         let what = format!(
             "{} was made on another machine: this disk was copied",
@@ -132,7 +169,10 @@ fn of_pairing(settings: &Settings) -> Option<Finding> {
         );
         return Some(Finding::new(PART, State::Warning, what).fixed_by(Some(fix)));
     }
-    let what = format!("paired with {url}");
+    let what = format!(
+        "paired with {url} as agent {} of \"{}\"",
+        pairing.agent_id, pairing.system_name
+    );
     Some(Finding::new(PART, State::Good, what))
 }
 

@@ -5,6 +5,9 @@
     reason = "the library's upgrade callback has its shape"
 )]
 
+#[cfg(target_os = "linux")]
+mod faults;
+
 use std::{fs, net::SocketAddr, sync::Arc};
 
 use encoder_protocols::wire::SUBPROTOCOL;

@@ -78,6 +78,8 @@ async fn pins(authority: Option<&str>) -> Pins {
 
 fn with(pins: &Pins, settings: CoordinatorSettings) -> CoordinatorSettings {
     let pairing = Pairing {
+        agent_id: uuid::Uuid::nil(),
+        system_name: "Main building".to_owned(),
         file: PathBuf::new(),
         url: settings.url.clone(),
         machine: None,
