@@ -54,6 +54,8 @@ async fn ask(args: &Args, addresses: &[Address]) -> Result<Cancelled, String> {
         Reply::Refused { message } => Err(message),
         Reply::Status(_)
         | Reply::Progress { .. }
+        | Reply::Keep { .. }
+        | Reply::Accepted(_)
         | Reply::Scanned(_)
         | Reply::Encoded(_)
         | Reply::Failed(_) => Err(words(crate::local::ClientError::Garbled)),

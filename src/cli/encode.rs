@@ -103,9 +103,12 @@ async fn write(
         Reply::Encoded(encoded) => Ok(encoded),
         Reply::Failed(error) => Err(running::in_words(&error)),
         Reply::Refused { message } => Err(message),
-        Reply::Status(_) | Reply::Progress { .. } | Reply::Cancelled(_) | Reply::Scanned(_) => {
-            Err(ClientError::Garbled.to_string())
-        }
+        Reply::Status(_)
+        | Reply::Progress { .. }
+        | Reply::Keep { .. }
+        | Reply::Accepted(_)
+        | Reply::Cancelled(_)
+        | Reply::Scanned(_) => Err(ClientError::Garbled.to_string()),
     }
 }
 

@@ -63,6 +63,8 @@ pub(super) async fn ask(
         match reply {
             Reply::Progress { text } => advise(&text),
             Reply::Status(_)
+            | Reply::Keep { .. }
+            | Reply::Accepted(_)
             | Reply::Cancelled(_)
             | Reply::Scanned(_)
             | Reply::Encoded(_)

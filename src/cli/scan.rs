@@ -89,9 +89,14 @@ async fn ask_agent(args: &Args, output: &Output) -> Option<Result<Found, String>
         })) => Ok(Found::Swiped { card, tracks }),
         Ok(Reply::Failed(error)) => Err(running::in_words(&error)),
         Ok(Reply::Refused { message }) => Err(message),
-        Ok(Reply::Status(_) | Reply::Progress { .. } | Reply::Cancelled(_) | Reply::Encoded(_)) => {
-            Err(ClientError::Garbled.to_string())
-        }
+        Ok(
+            Reply::Status(_)
+            | Reply::Progress { .. }
+            | Reply::Keep { .. }
+            | Reply::Accepted(_)
+            | Reply::Cancelled(_)
+            | Reply::Encoded(_),
+        ) => Err(ClientError::Garbled.to_string()),
         Err(error) => Err(error.to_string()),
     })
 }

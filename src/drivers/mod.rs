@@ -13,7 +13,8 @@ pub(crate) use pn532::bench;
 use std::time::Duration;
 
 use encoder_protocols::card::{
-    CardContents, CardError, CardImage, ReadPlan, Uid, WriteError, WriteRules, write_estimate,
+    CardContents, CardError, CardImage, ReadPlan, Technology, Uid, WriteError, WriteRules,
+    magstripe::Track, write_estimate,
 };
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
@@ -138,6 +139,23 @@ pub trait Encoder: Send {
         cancel: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<CardContents, CardError>>;
 
+    /// Erases these tracks of the next card swiped; waits for it until `cancel`, as [`Encoder::write`] does. Only an encoder that
+    /// swipes can.
+    ///
+    /// # Errors
+    /// [`WriteError`], which says whether a byte may have changed.
+    fn erase<'a>(
+        &'a mut self,
+        _tracks: &'a [Track],
+        _cancel: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<(), WriteError>> {
+        let error = no_stripe();
+        Box::pin(std::future::ready(Err(WriteError {
+            error,
+            changed: false,
+        })))
+    }
+
     /// Shows people how it went, where the device can.
     fn signal(&mut self, signal: Signal) -> BoxFuture<'_, Result<(), EncoderError>>;
 
@@ -149,6 +167,14 @@ pub trait Encoder: Send {
 
     /// Leaves the device at rest and gives its port back.
     fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
+}
+
+/// Only a magnetic stripe can be erased.
+pub(crate) const fn no_stripe() -> CardError {
+    CardError::WrongTechnology {
+        expected: "a magnetic stripe",
+        got: Technology::Unknown,
+    }
 }
 
 /// The driver of that name.

@@ -1,7 +1,7 @@
 //! What the job runner asks of an encoder task, and what the task reports.
 
 use encoder_protocols::{
-    card::{CardContents, CardDescription, CardImage, ReadPlan, Uid},
+    card::{CardContents, CardDescription, CardImage, ReadPlan, Uid, magstripe::Track},
     wire::{Abilities, ErrorCode, JobError, JobId, Touched},
 };
 use tokio::sync::mpsc;
@@ -81,6 +81,8 @@ pub enum CardOperation {
     Verify(CardImage),
     /// Read. Ends with [`OperationResult::Read`].
     Read(ReadPlan),
+    /// Erase these tracks of the next card that is swiped. Ends with [`OperationResult::Written`], and is not read back.
+    Erase(Vec<Track>),
 }
 
 /// Lights and sounds, where the device has any.

@@ -95,6 +95,8 @@ impl Client {
             Reply::Status(status) => Ok(*status),
             Reply::Refused { message } => Err(ClientError::Refused(message)),
             Reply::Progress { .. }
+            | Reply::Keep { .. }
+            | Reply::Accepted(_)
             | Reply::Cancelled(_)
             | Reply::Scanned(_)
             | Reply::Encoded(_)

@@ -1,7 +1,10 @@
 //! What passes over the agent's own socket.
 
 use encoder_protocols::{
-    card::{CardDescription, CardImage, magstripe::TrackContents},
+    card::{
+        CardDescription, CardImage,
+        magstripe::{Coercivity, TrackContents},
+    },
     wire::{EncoderKey, ErrorCode, JobError, JobId, Touched},
 };
 use serde::{Deserialize, Serialize};
@@ -47,9 +50,28 @@ pub enum Ask {
         /// What to write.
         image: Box<CardImage>,
     },
+    /// To write a spare card, read it back, and put back what stood there; for administrators.
+    Accept {
+        /// The encoder's name, key or port; none where there is only one.
+        #[serde(default)]
+        encoder: Option<String>,
+        /// How long to wait for the card, in seconds.
+        wait_s: u64,
+        /// How.
+        terms: Terms,
+    },
 }
 
-/// What is answered. All but [`Reply::Progress`] end the request.
+/// How a spare card may be used.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Terms {
+    /// Also one that is not blank, where what stands on it can be put back.
+    pub overwrite: bool,
+    /// What its stripe is made of, if it has one.
+    pub coercivity: Coercivity,
+}
+
+/// What is answered. All but [`Reply::Progress`] and [`Reply::Keep`] end the request.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(tag = "reply", rename_all = "snake_case")]
 pub enum Reply {
@@ -60,12 +82,21 @@ pub enum Reply {
         /// In words.
         text: String,
     },
+    /// What stands on a card that is about to be overwritten: it puts the card back, should the agent be unable to.
+    Keep {
+        /// The card.
+        card: CardDescription,
+        /// What puts it back.
+        image: Box<CardImage>,
+    },
     /// The job was cancelled, and this came of it.
     Cancelled(Cancelled),
     /// The card was read.
     Scanned(Scanned),
     /// The card was written and read back.
     Encoded(Encoded),
+    /// A spare card was written, read back and put back.
+    Accepted(Accepted),
     /// A card could not be read or written.
     Failed(JobError),
     /// It cannot be done.
@@ -104,6 +135,23 @@ pub struct Encoded {
     pub card: CardDescription,
     /// Its number: the UID, or what the image assigns.
     pub card_number: Option<String>,
+}
+
+/// A spare card that was written, read back and put back.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Accepted {
+    /// The card.
+    pub card: CardDescription,
+    /// What of it was written.
+    pub place: String,
+    /// Whether it was blank before, and is again.
+    pub is_blank: bool,
+    /// How long reading the whole card took, in milliseconds. Where it is drawn through, the waits for the swipes are in all three.
+    pub read_ms: u64,
+    /// How long writing a pattern and reading it back took.
+    pub written_ms: u64,
+    /// How long putting back what stood there, and comparing the card with it, took.
+    pub restored_ms: u64,
 }
 
 impl Reply {

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use encoder_protocols::card::CardImage;
 use tokio::{
     io::{
         AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, ReadHalf,
@@ -22,7 +23,7 @@ use crate::pulse::SignOfLife;
 
 use super::{
     desk::Desk,
-    message::{Ask, LONGEST_REQUEST, LONGEST_SHORT_REQUEST, Reply},
+    message::{Ask, LONGEST_REQUEST, LONGEST_SHORT_REQUEST, Reply, Terms},
     road::{Address, Listener, Peer},
     work::Work,
 };
@@ -203,7 +204,7 @@ async fn answer<S: AsyncRead + AsyncWrite + Send + 'static>(
     reader: &mut BufReader<ReadHalf<S>>,
     writer: &mut WriteHalf<S>,
 ) -> io::Result<Reply> {
-    let (encoder, wait_s, image) = match ask {
+    let (encoder, wait_s, wish) = match ask {
         Ask::Status => {
             return Ok(match desk.status().await {
                 Ok(status) => Reply::Status(Box::new(status)),
@@ -221,17 +222,22 @@ async fn answer<S: AsyncRead + AsyncWrite + Send + 'static>(
                 Err(error) => Reply::refused(error),
             });
         }
-        Ask::Scan { encoder, wait_s } => (encoder, wait_s, None),
+        Ask::Scan { encoder, wait_s } => (encoder, wait_s, Wish::Scan),
         Ask::Encode {
             encoder,
             wait_s,
             image,
-        } => (encoder, wait_s, Some(image)),
+        } => (encoder, wait_s, Wish::Encode(image)),
+        Ask::Accept {
+            encoder,
+            wait_s,
+            terms,
+        } => (encoder, wait_s, Wish::Accept(terms)),
     };
     if !peer.is_administrator {
         return Ok(Reply::refused(ADMINISTRATORS_ONLY));
     }
-    let verb = if image.is_some() { "encode" } else { "scan" };
+    let verb = wish.verb();
     let loan = match desk.borrow(encoder).await {
         Ok(loan) => loan,
         Err(error) => return Ok(Reply::refused(error)),
@@ -244,9 +250,10 @@ async fn answer<S: AsyncRead + AsyncWrite + Send + 'static>(
     let wait = Duration::from_secs(wait_s.min(LONGEST_WAIT));
     let work = Work::new(loan, desk.clone(), gone.clone(), replies, wait);
     let working = tokio::spawn(async move {
-        match image {
-            Some(image) => work.encode(*image).await,
-            None => work.scan().await,
+        match wish {
+            Wish::Scan => work.scan().await,
+            Wish::Encode(image) => work.encode(*image).await,
+            Wish::Accept(terms) => work.accept(terms).await,
         }
     });
     let result = follow(&mut told, &gone, reader, writer).await;
@@ -256,6 +263,23 @@ async fn answer<S: AsyncRead + AsyncWrite + Send + 'static>(
         .unwrap_or_else(|_| Reply::refused("the agent failed; its log says how"));
     tracing::info!(encoder = %name, end = outcome(&reply), "{verb} at the desk has ended");
     result.map(|()| reply)
+}
+
+/// What is to be done with a card.
+enum Wish {
+    Scan,
+    Encode(Box<CardImage>),
+    Accept(Terms),
+}
+
+impl Wish {
+    const fn verb(&self) -> &'static str {
+        match self {
+            Self::Scan => "scan",
+            Self::Encode(_) => "encode",
+            Self::Accept(_) => "acceptance",
+        }
+    }
 }
 
 /// Passes on what people are to do, until the work is over or the client has gone.
@@ -283,9 +307,11 @@ fn outcome(reply: &Reply) -> &'static str {
         Reply::Refused { .. } => "refused",
         Reply::Status(_)
         | Reply::Progress { .. }
+        | Reply::Keep { .. }
         | Reply::Cancelled(_)
         | Reply::Scanned(_)
-        | Reply::Encoded(_) => "success",
+        | Reply::Encoded(_)
+        | Reply::Accepted(_) => "success",
     }
 }
 

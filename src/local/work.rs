@@ -29,12 +29,12 @@ const SWIPE_AGAIN_FOR: Duration = Duration::from_secs(30);
 
 /// One piece of work on a borrowed encoder.
 pub(super) struct Work {
-    loan: Loan,
+    pub(super) loan: Loan,
     desk: Desk,
     /// Who asked has gone, or the agent stops: what has not begun to write ends.
-    gone: CancellationToken,
-    replies: mpsc::Sender<Reply>,
-    wait: Duration,
+    pub(super) gone: CancellationToken,
+    pub(super) replies: mpsc::Sender<Reply>,
+    pub(super) wait: Duration,
 }
 
 impl Work {
@@ -102,6 +102,19 @@ impl Work {
             return Err(failed(ErrorCode::IncompatibleCardFormat, what));
         }
         let assigned = image.card_number().map(str::to_owned);
+        self.put(&card, image).await?;
+        Ok(Encoded {
+            card,
+            card_number: card.card_number().or(assigned),
+        })
+    }
+
+    /// Writes an image to the card and reads it back; its guard is durable before the first byte changes.
+    pub(super) async fn put(
+        &mut self,
+        card: &CardDescription,
+        image: CardImage,
+    ) -> Result<(), JobError> {
         let operation = CardOperation::Prepare(image);
         self.loan.operate(card.uid, operation).await;
         match self.ended(None).await? {
@@ -121,7 +134,7 @@ impl Work {
             return self.give_up(error).await;
         }
         self.loan.commit().await;
-        let result = if is_swiped {
+        let result = if card.technology.is_swiped() {
             self.say("draw the card through the encoder");
             self.swiped().await?
         } else {
@@ -129,10 +142,7 @@ impl Work {
             self.written().await?
         };
         match result {
-            OperationResult::Written => Ok(Encoded {
-                card,
-                card_number: card.card_number().or(assigned),
-            }),
+            OperationResult::Written => Ok(()),
             OperationResult::Prepared | OperationResult::Verified | OperationResult::Read(_) => {
                 Err(strange(Touched::Unknown))
             }
@@ -140,7 +150,7 @@ impl Work {
     }
 
     /// Waits until one card lies there alone that may be taken.
-    async fn card(&mut self, writes: bool) -> Result<CardDescription, JobError> {
+    pub(super) async fn card(&mut self, writes: bool) -> Result<CardDescription, JobError> {
         let patience = tokio::time::sleep(self.wait);
         tokio::pin!(patience);
         let mut said = "";
@@ -187,7 +197,10 @@ impl Work {
     }
 
     /// The end of an operation that changes nothing; it is given up after `patience`, or when nobody wants it any more.
-    async fn ended(&mut self, patience: Option<Duration>) -> Result<OperationResult, JobError> {
+    pub(super) async fn ended(
+        &mut self,
+        patience: Option<Duration>,
+    ) -> Result<OperationResult, JobError> {
         let over = tokio::time::sleep(patience.unwrap_or(Duration::MAX));
         tokio::pin!(over);
         let mut given_up = None;
@@ -214,7 +227,7 @@ impl Work {
     }
 
     /// The end of a write to a card that lies there. Nothing stops it.
-    async fn written(&mut self) -> Result<OperationResult, JobError> {
+    pub(super) async fn written(&mut self) -> Result<OperationResult, JobError> {
         loop {
             match self.loan.event().await {
                 LoanEvent::Ended(result) => return settle(result, None),
@@ -283,7 +296,7 @@ impl Work {
     }
 
     /// Tells who asked what to do; who does not listen is not waited for.
-    fn say(&self, text: &str) {
+    pub(super) fn say(&self, text: &str) {
         let _ = self.replies.try_send(Reply::Progress {
             text: text.to_owned(),
         });
@@ -303,7 +316,7 @@ fn settle(
     })
 }
 
-fn failed(code: ErrorCode, message: &str) -> JobError {
+pub(super) fn failed(code: ErrorCode, message: &str) -> JobError {
     JobError {
         code,
         message: message.to_owned(),
@@ -312,7 +325,7 @@ fn failed(code: ErrorCode, message: &str) -> JobError {
     }
 }
 
-fn strange(touched: Touched) -> JobError {
+pub(super) fn strange(touched: Touched) -> JobError {
     let message = "the encoder ended another operation than it was asked for; report this";
     JobError {
         touched,
@@ -320,7 +333,7 @@ fn strange(touched: Touched) -> JobError {
     }
 }
 
-fn gone(problem: &str) -> JobError {
+pub(super) fn gone(problem: &str) -> JobError {
     let message = format!("the encoder went away: {problem}");
     failed(ErrorCode::EncoderNotOnline, &message)
 }
@@ -333,7 +346,7 @@ fn gone_while_writing(problem: &str) -> JobError {
     }
 }
 
-fn interrupted() -> JobError {
+pub(super) fn interrupted() -> JobError {
     failed(
         ErrorCode::UncategorizedError,
         "interrupted; nothing was written",

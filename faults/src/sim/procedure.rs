@@ -57,6 +57,13 @@ impl Task {
                 };
                 Done::Read(read.await)
             }),
+            // No job asks for it.
+            CardOperation::Erase(_) => Box::pin(async move {
+                Done::Verified(Err(card::CardError::WrongTechnology {
+                    expected: "a magnetic stripe",
+                    got: link.card.technology,
+                }))
+            }),
         };
         self.state = State::Working {
             job,

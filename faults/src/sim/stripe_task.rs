@@ -277,7 +277,7 @@ impl StripeTask {
             }
             CardOperation::Verify(CardImage::Magstripe(image)) => Reading::Verify(image),
             CardOperation::Read(_) => Reading::Read,
-            CardOperation::Prepare(_) | CardOperation::Verify(_) => {
+            CardOperation::Prepare(_) | CardOperation::Verify(_) | CardOperation::Erase(_) => {
                 let error = untouched(ErrorCode::IncompatibleCardFormat, "not for a stripe");
                 return self.end(common.now, job, Err(error), events);
             }

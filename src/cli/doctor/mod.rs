@@ -2,6 +2,7 @@
 //!
 //! It changes nothing and may run beside the service: the service keeps its ports and its session.
 
+mod acceptance;
 mod finding;
 #[cfg(target_os = "linux")]
 mod hindrances;
@@ -41,11 +42,20 @@ pub(super) struct Args {
     /// Print one line of JSON for each finding
     #[arg(long)]
     json: bool,
+    /// Instead, write, read back and restore a spare card on each encoder: the check for a real desk; needs the running agent and
+    /// administrator rights
+    #[arg(long)]
+    acceptance: bool,
+    #[command(flatten)]
+    spare: acceptance::Spare,
 }
 
 /// Prints everything that it has found.
 pub(super) fn doctor(args: &Args, output: &Output) -> Exit {
     let findings = match super::runtime() {
+        Ok(runtime) if args.acceptance => {
+            runtime.block_on(acceptance::accept(&args.settings, &args.spare, output))
+        }
         Ok(runtime) => runtime.block_on(examine(&args.settings, output)),
         Err(error) => vec![Finding::new("system", State::Broken, error.to_string())],
     };

@@ -15,7 +15,8 @@ use std::time::Duration;
 use encoder_protocols::{
     card::{
         CardContents, CardDescription, CardError, CardImage, CardLinkError, Place, ReadPlan,
-        Technology, Uid, WriteError, WriteRules, magstripe::MagstripeRead,
+        Technology, Uid, WriteError, WriteRules,
+        magstripe::{MagstripeRead, Track},
     },
     fault::HardwareFault,
     msr605::{
@@ -265,6 +266,26 @@ impl Encoder for Msr605Encoder {
         cancel: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<(), WriteError>> {
         Box::pin(self.write(verifying, cancel))
+    }
+
+    fn erase<'a>(
+        &'a mut self,
+        tracks: &'a [Track],
+        cancel: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<(), WriteError>> {
+        let named = Track::ALL.map(|track| tracks.contains(&track));
+        Box::pin(async move {
+            // A mask that names none would erase the first.
+            if named == [false; 3] {
+                return Ok(());
+            }
+            self.be_up(cancel).await.map_err(|error| WriteError {
+                error: bring_up_failed(error),
+                changed: false,
+            })?;
+            self.prepared = Some(Request::Erase(named));
+            self.write(&mut || {}, cancel).await
+        })
     }
 
     fn verify<'a>(

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{EncoderTask, Left};
 use crate::{
-    drivers::{Encoder, EncoderError},
+    drivers::{Encoder, EncoderError, no_stripe},
     encoder::{CardOperation, EncoderCommand, EncoderEvent, OperationError, OperationResult},
     transport::PortError,
 };
@@ -53,6 +53,7 @@ impl<O> EncoderTask<O> {
                 let read = self.watch_over(job_id, work, &cancel, Begun::Nothing).await;
                 read.map(OperationResult::Read)
             }
+            CardOperation::Erase(_) => Err(no_stripe()),
         };
         self.conclude(job_id, result).await
     }

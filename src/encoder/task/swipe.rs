@@ -63,6 +63,15 @@ impl<O> EncoderTask<O> {
                 };
                 read.map(|contents| OperationResult::Read(masked(contents)))
             }
+            CardOperation::Erase(tracks) => {
+                let work = encoder.erase(&tracks, &cancel);
+                match self.watch_over(job_id, work, &cancel, Begun::Nothing).await {
+                    Ok(()) => Ok(OperationResult::Written),
+                    Err(WriteError { error, changed }) => {
+                        return self.fail_swipe(job_id, &error, changed).await;
+                    }
+                }
+            }
         };
         match result {
             Ok(_) => self.conclude(job_id, result).await,
