@@ -172,6 +172,7 @@ mod tests {
             journal_behind: false,
             heartbeat_ms: 15_000,
             server_time: at(2),
+            next_pins: None,
         }));
         board.stands(SessionState::Connected, at(2));
         board.heard(&settings(false));
