@@ -36,7 +36,8 @@ async fn bundle(settings: &str) -> String {
 
 #[tokio::test]
 async fn a_bundle_tells_everything_but_secrets() {
-    let least = "state_dir = \"state\"\n[discovery]\nenabled = false\n# commented-8\n\
+    // A socket of its own: on Windows every agent of the PC has the same, and other tests run some.
+    let least = "state_dir = \"state\"\n[local]\nsocket = \"no-agent\"\n[discovery]\nenabled = false\n# commented-8\n\
                  [[encoder]]\nname = \"Front Desk\"\ndriver = \"pn532\"\nport = \"no-port\"\n[coordinator]\nurl = \"http://127.0.0.1:1\"\n";
     let proxy = "proxy = \"http://proxy-user-4:proxy%20pass%2F5@127.0.0.1:2\"\n";
     for settings in [
