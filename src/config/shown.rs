@@ -3,7 +3,7 @@
 use config::{Config, File, FileFormat};
 use serde_json::{Map, Value};
 
-use super::{COORDINATOR_KEYS, LOG_KEYS, ROOT_KEYS, discovery, encoder, local};
+use super::{ROOT_KEYS, coordinator, discovery, encoder, local, log};
 
 /// What stands in the place of a secret.
 pub const MASK: &str = "[secret]";
@@ -54,8 +54,8 @@ fn masked(key: &str, value: Value) -> Value {
 fn is_known(key: &str) -> bool {
     let lists = [
         ROOT_KEYS,
-        COORDINATOR_KEYS,
-        LOG_KEYS,
+        coordinator::KEYS,
+        log::KEYS,
         discovery::KEYS,
         encoder::KEYS,
         local::KEYS,

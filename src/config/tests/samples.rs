@@ -61,8 +61,8 @@ fn the_sample_file_is_accepted() {
     assert_eq!(settings.discovery, DiscoverySettings::default());
     let keys = [
         ROOT_KEYS,
-        COORDINATOR_KEYS,
-        LOG_KEYS,
+        coordinator::KEYS,
+        log::KEYS,
         discovery::KEYS,
         local::KEYS,
         encoder::KEYS,
