@@ -10,6 +10,8 @@ mod doctor;
 mod emulate;
 mod encode;
 mod found;
+#[cfg(unix)]
+mod journal_log;
 #[cfg(any(windows, test))]
 mod log_file;
 mod output;

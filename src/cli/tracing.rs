@@ -1,6 +1,8 @@
 //! Log lines on standard error, or in a file.
 
 use std::io;
+#[cfg(unix)]
+use std::path::Path;
 
 use tracing_subscriber::{
     Layer, Registry,
@@ -12,10 +14,11 @@ use tracing_subscriber::{
     util::{SubscriberInitExt as _, TryInitError},
 };
 
-use crate::{
-    config::{LogFormat, LogLevel, LogSettings},
-    platform,
-};
+#[cfg(unix)]
+use super::journal_log::{self, Entries, Journal};
+use crate::config::{LogFormat, LogLevel, LogSettings};
+#[cfg(unix)]
+use crate::platform;
 
 /// Changes the log's level while the process runs.
 pub(super) struct LevelSwitch(reload::Handle<Targets, Registry>);
@@ -51,8 +54,10 @@ fn all_at(level: LogLevel) -> Targets {
 /// # Errors
 /// [`TryInitError`] when logging was started before.
 pub(super) fn start(settings: LogSettings) -> Result<LevelSwitch, TryInitError> {
+    #[cfg(unix)]
     if platform::logs_to_journal() {
-        return write_to(settings, Journal, Look::Journal);
+        let journal = Journal::connect(Path::new(journal_log::SOCKET));
+        return write_to(settings, journal, Look::Journal);
     }
     let look = if io::IsTerminal::is_terminal(&io::stderr()) {
         Look::Colours
@@ -79,7 +84,8 @@ pub(super) fn start_in(
 enum Look {
     Plain,
     Colours,
-    /// The journal has the time and the level already.
+    /// Entries of the journal, which has the time and the level already.
+    #[cfg(unix)]
     Journal,
 }
 
@@ -90,68 +96,20 @@ where
     let filter = by_environment().unwrap_or_else(|| all_at(settings.level));
     let (filter, handle) = reload::Layer::new(filter);
     let lines = fmt::layer().with_writer(writer);
-    let lines = match settings.format {
-        LogFormat::Text if look == Look::Journal => {
-            let lines = lines.without_time().with_level(false);
-            lines.with_ansi(false).boxed()
+    let lines = match (settings.format, look) {
+        #[cfg(unix)]
+        (LogFormat::Text, Look::Journal) => {
+            let lines = lines.without_time().with_level(false).with_ansi(false);
+            lines.map_event_format(Entries).boxed()
         }
-        LogFormat::Text => lines.with_ansi(look == Look::Colours).boxed(),
-        LogFormat::Json => lines.json().boxed(),
+        #[cfg(unix)]
+        (LogFormat::Json, Look::Journal) => lines.json().map_event_format(Entries).boxed(),
+        (LogFormat::Text, look) => lines.with_ansi(look == Look::Colours).boxed(),
+        (LogFormat::Json, _) => lines.json().boxed(),
     };
     tracing_subscriber::registry()
         .with(filter)
         .with(lines)
         .try_init()?;
     Ok(LevelSwitch(handle))
-}
-
-/// Standard error that the journal reads, each line with its priority before it (sd-daemon(3)), so that `journalctl -p warning`
-/// finds what needs a person.
-struct Journal;
-
-impl<'w> MakeWriter<'w> for Journal {
-    type Writer = Prioritised;
-
-    fn make_writer(&'w self) -> Self::Writer {
-        Prioritised { priority: b"<6>" }
-    }
-
-    fn make_writer_for(&'w self, metadata: &tracing::Metadata<'_>) -> Self::Writer {
-        Prioritised {
-            priority: priority(*metadata.level()),
-        }
-    }
-}
-
-/// One line.
-struct Prioritised {
-    priority: &'static [u8; 3],
-}
-
-/// The priority of syslog(3) in angle brackets.
-fn priority(level: tracing::Level) -> &'static [u8; 3] {
-    if level == tracing::Level::ERROR {
-        b"<3>"
-    } else if level == tracing::Level::WARN {
-        b"<4>"
-    } else if level == tracing::Level::INFO {
-        b"<6>"
-    } else {
-        b"<7>"
-    }
-}
-
-impl io::Write for Prioritised {
-    /// A line is written at once, with its end, and so is this.
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut all = Vec::with_capacity(self.priority.len() + line.len());
-        all.extend_from_slice(self.priority);
-        all.extend_from_slice(line);
-        io::stderr().lock().write_all(&all)?;
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -48,15 +48,12 @@ pub const STOP_SERVICE: &str = if cfg!(windows) {
 };
 
 /// Whether standard error goes to the journal of systemd, which says so (systemd.exec(5)).
+#[cfg(unix)]
 pub fn logs_to_journal() -> bool {
-    #[cfg(unix)]
-    let is_journal = std::env::var("JOURNAL_STREAM").is_ok_and(|told| {
+    std::env::var("JOURNAL_STREAM").is_ok_and(|told| {
         let stream = rustix::fs::fstat(std::io::stderr());
         stream.is_ok_and(|stream| told == format!("{}:{}", stream.st_dev, stream.st_ino))
-    });
-    #[cfg(not(unix))]
-    let is_journal = false;
-    is_journal
+    })
 }
 
 /// The free room on the file system of a path, in bytes; none where the system does not tell.

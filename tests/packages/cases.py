@@ -234,8 +234,13 @@ def a_desk_is_paired_and_encodes(desk):
     expect(re.search(r"CapBnd:\s*(\w+)", status)[1].strip("0"), "", "the agent's capabilities")
     expect(machine.run(f"stat -c %U /proc/{pid}").strip(), AGENT, "the agent's user")
     desk.tell("place classic-1k uid ca4d0001")
-    desk.expect_success(desk.begin_encode(), "ca4d0001")
+    attempt = desk.begin_encode()
+    desk.expect_success(attempt, "ca4d0001")
     desk.tell("remove")
+    job = lambda: machine.run(f"journalctl --quiet --output=json --unit=encoder-agent AGENT_JOB={attempt} AGENT_OUTCOME=success")
+    entry = json.loads(until("the job in systemd's journal, by its fields", job))
+    assert entry["MESSAGE"].startswith("encoder_agent::") and "AGENT_WORKED_MS" in entry, f"the journal has {entry}"
+    expect(entry["PRIORITY"], "6", "the entry's priority")
 
 
 @case
