@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import socket
 import tomllib
@@ -9,6 +10,8 @@ import tomllib
 from machine import run, until
 
 MOST_EXPOSED = 1.5
+# Of the agent, stripped.
+MOST_BYTES = 8_000_000
 AGENT, COORDINATOR = "encoder-agent", "encoder-coordinator"
 BOTH = (AGENT, COORDINATOR)
 URL = "http://127.0.0.1:8480"
@@ -138,8 +141,10 @@ def the_packages_hold_what_they_should(desk):
         modes = {"-rwxr-xr-x": "755", "-rw-r--r--": "644"}
         files = {}
         for line in listed.splitlines():
-            mode, owner, _, _, _, path = line.split(maxsplit=5)
+            mode, owner, size, _, _, path = line.split(maxsplit=5)
             assert owner in ("0/0", "root/root"), f"{path} belongs to {owner}"
+            if path == "./usr/bin/encoder-agent" and os.environ.get("ENCODER_AGENT_PROFILE", "release") == "release":
+                assert int(size) <= MOST_BYTES, f"the agent has {size} bytes"
             if not mode.startswith("d"):
                 files[path.removeprefix("./").removesuffix(".gz")] = modes[mode]
         documents = {f"usr/share/doc/{name}/{document}": "644" for document in ("README.md", "LICENSE-APACHE", "copyright")}
